@@ -1,0 +1,5 @@
+DROP TABLE personalizations;
+DROP TABLE backgrounds;
+DROP TABLE profiles;
+DROP TABLE users;
+DROP FUNCTION users_refuse_auth_token_change();

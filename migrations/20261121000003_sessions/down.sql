@@ -1,0 +1,2 @@
+DROP TABLE sessions;
+DROP TABLE verification_tokens;

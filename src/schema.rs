@@ -1,0 +1,193 @@
+// @generated automatically by Diesel CLI.
+
+diesel::table! {
+    backgrounds (user_id) {
+        user_id -> Uuid,
+        software_tools -> Array<Text>,
+        programming_languages -> Array<Text>,
+        hardware_setup -> Nullable<Jsonb>,
+        technical_preferences -> Nullable<Jsonb>,
+        experience_level -> Nullable<Text>,
+        primary_domain -> Nullable<Text>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    jobs (id) {
+        id -> Uuid,
+        payload -> Jsonb,
+        attempts -> Int4,
+        run_at -> Timestamptz,
+        locked_until -> Nullable<Timestamptz>,
+        last_error -> Nullable<Text>,
+        failed_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    permissions (id) {
+        id -> Uuid,
+        name -> Text,
+        description -> Nullable<Text>,
+        is_system -> Bool,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    personalizations (user_id) {
+        user_id -> Uuid,
+        recommended_content -> Array<Text>,
+        preferred_categories -> Array<Text>,
+        last_personalization_update -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    profiles (user_id) {
+        user_id -> Uuid,
+        bio -> Nullable<Text>,
+        timezone -> Text,
+        coaching_goals -> Jsonb,
+        preferred_coaching_style -> Nullable<Text>,
+        session_frequency -> Nullable<Text>,
+        email_notifications -> Bool,
+        push_notifications -> Bool,
+        notification_frequency -> Text,
+        theme -> Text,
+        language -> Text,
+        preferences -> Jsonb,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    rate_limits (key) {
+        key -> Bytea,
+        full_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    role_permissions (role_id, permission_id) {
+        role_id -> Uuid,
+        permission_id -> Uuid,
+    }
+}
+
+diesel::table! {
+    roles (id) {
+        id -> Uuid,
+        name -> Text,
+        description -> Nullable<Text>,
+        is_default -> Bool,
+        is_system -> Bool,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    sessions (id) {
+        id -> Uuid,
+        user_id -> Uuid,
+        refresh_token_hash -> Bytea,
+        previous_refresh_token_hash -> Nullable<Bytea>,
+        remember_me -> Bool,
+        ip_address -> Nullable<Text>,
+        user_agent -> Nullable<Text>,
+        created_at -> Timestamptz,
+        last_accessed_at -> Timestamptz,
+        refreshed_at -> Nullable<Timestamptz>,
+        expires_at -> Timestamptz,
+        revoked_at -> Nullable<Timestamptz>,
+        revoked_reason -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    signing_keys (id) {
+        id -> Uuid,
+        algorithm -> Text,
+        private_key -> Bytea,
+        created_at -> Timestamptz,
+        retired_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    user_roles (user_id, role_id) {
+        user_id -> Uuid,
+        role_id -> Uuid,
+        assigned_at -> Timestamptz,
+        assigned_by -> Nullable<Uuid>,
+    }
+}
+
+diesel::table! {
+    users (id) {
+        id -> Uuid,
+        auth_token -> Uuid,
+        username -> Nullable<Text>,
+        email -> Text,
+        hashed_password -> Nullable<Text>,
+        full_name -> Text,
+        first_name -> Nullable<Text>,
+        last_name -> Nullable<Text>,
+        avatar_url -> Nullable<Text>,
+        birth_date -> Nullable<Date>,
+        status -> Text,
+        email_verified_at -> Nullable<Timestamptz>,
+        password_changed_at -> Nullable<Timestamptz>,
+        last_login_at -> Nullable<Timestamptz>,
+        login_count -> Int4,
+        coaching_start_date -> Nullable<Timestamptz>,
+        last_coaching_session -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    verification_tokens (id) {
+        id -> Uuid,
+        user_id -> Uuid,
+        token_hash -> Bytea,
+        kind -> Text,
+        email -> Text,
+        expires_at -> Timestamptz,
+        used_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::joinable!(backgrounds -> users (user_id));
+diesel::joinable!(personalizations -> users (user_id));
+diesel::joinable!(profiles -> users (user_id));
+diesel::joinable!(role_permissions -> permissions (permission_id));
+diesel::joinable!(role_permissions -> roles (role_id));
+diesel::joinable!(sessions -> users (user_id));
+diesel::joinable!(user_roles -> roles (role_id));
+diesel::joinable!(verification_tokens -> users (user_id));
+
+diesel::allow_tables_to_appear_in_same_query!(
+    backgrounds,
+    jobs,
+    permissions,
+    personalizations,
+    profiles,
+    rate_limits,
+    role_permissions,
+    roles,
+    sessions,
+    signing_keys,
+    user_roles,
+    users,
+    verification_tokens,
+);

@@ -1,0 +1,197 @@
+// Each document is valid against the schema; the browser test fails when one no longer is.
+const example = (query, variables) => ({
+  query: query.trimStart(),
+  variables: variables && JSON.stringify(variables, null, 2),
+});
+
+const password = 'Correct-Horse-7';
+
+/** Example operations, one tab each, in the order in which a newcomer needs them. */
+export const examples = [
+  example(`
+# Run this with the button on the right or Ctrl-Enter.
+# Next: open an account in the tab Register.
+query Welcome {
+  viewer {
+    isAuthenticated
+    permissions
+    user {
+      fullName
+    }
+  }
+  authOptions {
+    registrationOpen
+    passwordPolicy {
+      minimumLength
+      requiresDigit
+      requiresLowercase
+      requiresUppercase
+      requiresSpecial
+    }
+  }
+}
+`),
+  example(
+    `
+# Opens an account, with the variables below.
+# Next: take the token from the mail, shown at /inbox.
+mutation Register($input: RegisterInput!) {
+  register(input: $input) {
+    result {
+      ... on EmailVerificationRequired {
+        resendAvailableAt
+      }
+    }
+    errors {
+      code
+      message
+      path
+    }
+  }
+}
+`,
+    { input: { email: 'ada@example.com', fullName: 'Ada Lovelace', password } },
+  ),
+  example(
+    `
+# Put the token from the mail into the variables; in
+# development the mail is at /inbox.
+# Next: sign in, in the tab Login.
+mutation VerifyEmail($input: TokenInput!) {
+  verifyEmail(input: $input) {
+    result {
+      ... on SignedIn {
+        accessToken
+        user {
+          email
+          emailVerified
+        }
+      }
+    }
+    errors {
+      code
+      message
+      path
+    }
+  }
+}
+`,
+    { input: { token: '' } },
+  ),
+  example(
+    `
+# Next: copy accessToken from the answer and paste it
+# after "Bearer " under Headers. Every tab then sends it.
+mutation Login($input: LoginInput!) {
+  login(input: $input) {
+    result {
+      ... on SignedIn {
+        accessToken
+        accessTokenExpiresAt
+        refreshToken
+        user {
+          fullName
+        }
+      }
+      ... on EmailVerificationRequired {
+        resendAvailableAt
+      }
+    }
+    errors {
+      code
+      message
+      path
+    }
+  }
+}
+`,
+    { input: { identifier: 'ada@example.com', password, rememberMe: false } },
+  ),
+  example(`
+# The signed-in account: null until the access token
+# from the tab Login is under Headers.
+query Me {
+  me {
+    id
+    uuid
+    email
+    emailVerified
+    fullName
+    createdAt
+    roles {
+      name
+    }
+    profile {
+      bio
+      language
+      theme
+      timezone
+    }
+  }
+}
+`),
+  example(
+    `
+# Needs the token under Headers. Try other variables:
+# a field that is left out stays, and null clears it.
+mutation UpdateProfile($input: UpdateProfileInput!) {
+  updateProfile(input: $input) {
+    user {
+      fullName
+    }
+    profile {
+      bio
+      theme
+      timezone
+      updatedAt
+    }
+    errors {
+      code
+      message
+      path
+    }
+  }
+}
+`,
+    { input: { bio: 'Wrote the first program.', theme: 'DARK', timezone: 'Europe/London' } },
+  ),
+  example(
+    `
+# For administrators: needs the permission read:all.
+# Next page: put endCursor into the variable after.
+query Users($first: Int, $after: String, $search: String) {
+  users(first: $first, after: $after, search: $search) {
+    totalCount
+    pageInfo {
+      hasNextPage
+      endCursor
+    }
+    nodes {
+      id
+      email
+      fullName
+      status
+      createdAt
+    }
+  }
+}
+`,
+    { first: 10, after: null, search: null },
+  ),
+  example(`
+# For administrators: needs the permission admin:users.
+# Next: assignRole takes the id of a role and of a user.
+query Roles {
+  roles {
+    id
+    name
+    description
+    isDefault
+    isSystem
+    permissions {
+      name
+    }
+  }
+}
+`),
+];

@@ -1,0 +1,149 @@
+//! The caller of a request. It is told who that is; it looks nothing up.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::models::permission::SystemPermission;
+use crate::models::session::{Session, SessionOwner};
+use crate::models::user::User;
+
+/// Who makes a request.
+#[derive(Clone, Debug)]
+pub enum Requester {
+    /// Nobody is signed in.
+    Anonymous,
+    /// An account with a live session.
+    User(Actor),
+}
+
+impl Requester {
+    /// The signed-in caller.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] when nobody is signed in.
+    pub fn actor(&self) -> Result<&Actor> {
+        match self {
+            Self::Anonymous => Err(Error::Unauthenticated),
+            Self::User(actor) => Ok(actor),
+        }
+    }
+
+    /// The signed-in caller, if there is one.
+    #[must_use]
+    pub fn signed_in(&self) -> Option<&Actor> {
+        self.actor().ok()
+    }
+
+    /// Whether the caller is signed in and holds `permission`.
+    #[must_use]
+    pub fn has(&self, permission: SystemPermission) -> bool {
+        self.signed_in().is_some_and(|actor| actor.has(permission))
+    }
+}
+
+/// A signed-in caller as of the beginning of the request. Cheap to clone.
+///
+/// Services that need somebody signed in take one; it can only be had from a live session, so that
+/// leaving the check out does not compile.
+#[derive(Clone, Debug)]
+pub struct Actor(Arc<SessionOwner>);
+
+impl Actor {
+    /// The owner of a live session, as the database tells it.
+    #[must_use]
+    pub fn new(owner: SessionOwner) -> Self {
+        Self(Arc::new(owner))
+    }
+
+    /// The session that makes the request.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.0.0
+    }
+
+    /// The account.
+    #[must_use]
+    pub fn user(&self) -> &User {
+        &self.0.1
+    }
+
+    /// The account's id.
+    #[must_use]
+    pub fn user_id(&self) -> Uuid {
+        self.user().id
+    }
+
+    /// Names of all permissions that the caller's roles add up to, sorted.
+    #[must_use]
+    pub fn permissions(&self) -> &[String] {
+        &self.0.2
+    }
+
+    /// Whether the caller holds `permission`.
+    #[must_use]
+    pub fn has(&self, permission: SystemPermission) -> bool {
+        self.holds(permission.name())
+    }
+
+    /// Whether the caller holds the permission of this name.
+    #[must_use]
+    pub fn holds(&self, permission: &str) -> bool {
+        self.permissions()
+            .binary_search_by(|held| held.as_str().cmp(permission))
+            .is_ok()
+    }
+}
+
+/// From where a request comes.
+#[derive(Clone, Debug)]
+pub struct ClientInfo {
+    /// The address of the peer.
+    pub ip: IpAddr,
+    /// The user agent as sent, at most 512 characters, without control characters.
+    pub user_agent: Option<String>,
+}
+
+impl ClientInfo {
+    /// A client at `ip` that calls itself `user_agent`.
+    #[must_use]
+    pub fn new(ip: IpAddr, user_agent: Option<&str>) -> Self {
+        let user_agent =
+            user_agent.map(|text| text.chars().filter(|c| !c.is_control()).take(512).collect());
+        Self {
+            ip: ip.to_canonical(),
+            user_agent,
+        }
+    }
+
+    /// The network that limits count against: the address, and for IPv6 its first 64 bits, since
+    /// one customer has at least as many.
+    #[must_use]
+    pub fn network(&self) -> String {
+        match self.ip {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => {
+                let [a, b, c, d, ..] = ip.segments();
+                format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(ip: &str) -> String {
+        ClientInfo::new(ip.parse().expect("an address"), None).network()
+    }
+
+    #[test]
+    fn one_customer_is_one_network() {
+        assert_eq!(network("2001:db8::1"), network("2001:0db8:0:0:ffff::2"));
+        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
+        assert_eq!(network("::ffff:192.0.2.7"), network("192.0.2.7"));
+    }
+}

@@ -1,0 +1,170 @@
+//! The sub-commands. Each opens the database, does its errand through a service, and closes it again.
+
+mod database;
+mod serve;
+mod user;
+
+use std::io::{IsTerminal as _, Write as _};
+
+use anyhow::bail;
+use cardea::config::{Config, LogFormat};
+use cardea::graphql::Api;
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// User accounts behind one GraphQL schema, on PostgreSQL
+#[derive(Parser, Debug)]
+#[command(name = "cardea", version, about, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    config: Config,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Serve (the default)
+    Serve,
+    /// Change the schema of the database
+    Migrate {
+        #[command(subcommand)]
+        direction: Migrate,
+    },
+    /// Work with the GraphQL schema
+    Schema {
+        #[command(subcommand)]
+        action: Schema,
+    },
+    /// Work with accounts
+    User {
+        #[command(subcommand)]
+        action: user::User,
+    },
+    /// Work with settings
+    Config {
+        #[command(subcommand)]
+        action: Settings,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum Migrate {
+    /// Run the migrations that were not run yet
+    Up,
+    /// Take the newest migration back
+    Down,
+    /// List the migrations
+    Status,
+}
+
+#[derive(Subcommand, Debug)]
+enum Schema {
+    /// Print schema.graphql
+    Print,
+}
+
+#[derive(Subcommand, Debug)]
+enum Settings {
+    /// Say everything that is wrong with the settings
+    Check,
+}
+
+/// Does what the command line asks.
+///
+/// # Errors
+/// One line that says what is wrong.
+pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
+    let Cli { config, command } = cli;
+    match command.unwrap_or(Command::Serve) {
+        Command::Schema {
+            action: Schema::Print,
+        } => {
+            // A reader that has seen enough closes the pipe, which is no failure.
+            let _ = std::io::stdout().write_all(Api::new()?.sdl().as_bytes());
+            Ok(())
+        }
+        Command::Config {
+            action: Settings::Check,
+        } => check(&config),
+        command => {
+            check_quietly(&config)?;
+            log(&config)?;
+            match command {
+                Command::Serve => serve::serve(config).await,
+                Command::Migrate { direction } => migrate(&config, &direction).await,
+                Command::User { action } => user::run(config, action).await,
+                Command::Schema { .. } | Command::Config { .. } => Ok(()),
+            }
+        }
+    }
+}
+
+fn check(config: &Config) -> anyhow::Result<()> {
+    let problems = config.problems();
+    if problems.is_empty() {
+        println!("The settings are sound.");
+        return Ok(());
+    }
+    for problem in &problems {
+        println!("{problem}");
+    }
+    bail!("{} of the settings cannot hold", problems.len());
+}
+
+fn check_quietly(config: &Config) -> anyhow::Result<()> {
+    match config.problems().as_slice() {
+        [] => Ok(()),
+        [problem] => bail!("{problem}"),
+        problems => bail!("the settings cannot hold:\n  {}", problems.join("\n  ")),
+    }
+}
+
+fn log(config: &Config) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&config.log)
+        .map_err(|error| anyhow::anyhow!("CARDEA_LOG is no list of filter directives: {error}"))?;
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => subscriber.init(),
+        LogFormat::Json => subscriber.json().init(),
+    }
+    Ok(())
+}
+
+async fn migrate(config: &Config, direction: &Migrate) -> anyhow::Result<()> {
+    let database = database::Database::open(config).await?;
+    let result = async {
+        match direction {
+            Migrate::Up => {
+                for name in database.db.migrate().await? {
+                    println!("ran {name}");
+                }
+                println!("The database is up to date.");
+            }
+            Migrate::Down => match database.db.migrate_down().await? {
+                Some(name) => println!("took back {name}"),
+                None => println!("There is nothing to take back."),
+            },
+            Migrate::Status => {
+                let pending = database.db.pending_migrations().await?;
+                for name in cardea::db::migration_names()? {
+                    println!(
+                        "{} {name}",
+                        if pending.contains(&name) {
+                            "pending"
+                        } else {
+                            "done   "
+                        }
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+    .await;
+    database.close().await?;
+    result
+}

@@ -1,0 +1,648 @@
+//! Every setting, its flag, its variable and its default. Nothing else reads the environment.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use clap::{ArgAction, Args, ValueEnum};
+use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
+
+/// The settings of a server.
+#[derive(Args, Clone, Debug)]
+pub struct Config {
+    /// What the server is for; production refuses settings that are unsafe there
+    #[arg(
+        long,
+        env = "CARDEA_MODE",
+        value_enum,
+        default_value = "development",
+        global = true
+    )]
+    pub mode: Mode,
+    /// Address and port to listen on
+    #[arg(
+        long,
+        env = "CARDEA_LISTEN",
+        default_value = "127.0.0.1:8000",
+        global = true
+    )]
+    pub listen: SocketAddr,
+    /// Address under which clients reach the server; the links in mails begin with it [default: http://LISTEN]
+    #[arg(long, env = "CARDEA_PUBLIC_URL", global = true)]
+    pub public_url: Option<Url>,
+    /// What the installation calls itself in mails
+    #[arg(
+        long,
+        env = "CARDEA_PRODUCT_NAME",
+        default_value = "Cardea",
+        global = true
+    )]
+    pub product_name: String,
+
+    /// What to log, as tracing filter directives
+    #[arg(
+        long,
+        env = "CARDEA_LOG",
+        default_value = "info,tokio_postgres=warn",
+        global = true
+    )]
+    pub log: String,
+    /// Form of the log
+    #[arg(
+        long,
+        env = "CARDEA_LOG_FORMAT",
+        value_enum,
+        default_value = "text",
+        global = true
+    )]
+    pub log_format: LogFormat,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "said at the type")]
+    pub database: DatabaseConfig,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "said at the type")]
+    pub registration: RegistrationConfig,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "said at the type")]
+    pub password: PasswordConfig,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "said at the type")]
+    pub session: SessionConfig,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "said at the type")]
+    pub http: HttpConfig,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "said at the type")]
+    pub limits: DocumentLimits,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "said at the type")]
+    pub rates: RateConfig,
+}
+
+/// What the server is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// Trying and building: own database, playground, inbox page.
+    Development,
+    /// Real people: unsafe settings are refused at start.
+    Production,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where data is kept.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Database")]
+pub struct DatabaseConfig {
+    /// PostgreSQL 15 or newer, as postgres://user:password@host/database; without it the server starts one of its own
+    #[arg(
+        long = "database-url",
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        global = true
+    )]
+    pub url: Option<SecretString>,
+    /// Folder of the server's own database [default: the user's data folder, as root /var/lib/cardea]
+    #[arg(long, env = "CARDEA_DATA_DIR", global = true)]
+    pub data_dir: Option<PathBuf>,
+    /// Folder of the PostgreSQL programs, where they are not found by themselves
+    #[arg(long, env = "CARDEA_POSTGRES_BIN_DIR", global = true)]
+    pub postgres_bin_dir: Option<PathBuf>,
+    /// Most connections to the database
+    #[arg(
+        long = "database-pool-size",
+        env = "CARDEA_DATABASE_POOL_SIZE",
+        default_value_t = 16,
+        global = true
+    )]
+    pub pool_size: usize,
+    /// Seconds that a request waits for a connection
+    #[arg(
+        long = "database-wait-secs",
+        env = "CARDEA_DATABASE_WAIT_SECS",
+        default_value_t = 2,
+        global = true
+    )]
+    pub wait_secs: u64,
+    /// Seconds after which PostgreSQL gives a statement up
+    #[arg(
+        long,
+        env = "CARDEA_STATEMENT_TIMEOUT_SECS",
+        default_value_t = 5,
+        global = true
+    )]
+    pub statement_timeout_secs: u32,
+    /// Bring the database's schema up to date at start [default: true in development, false in production]
+    #[arg(long, env = "CARDEA_AUTO_MIGRATE", value_name = "BOOL", global = true)]
+    pub auto_migrate: Option<bool>,
+}
+
+/// Who may open an account, and with what.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Registration")]
+pub struct RegistrationConfig {
+    /// Whether strangers may register
+    #[arg(long = "registration-open", env = "CARDEA_REGISTRATION_OPEN", default_value_t = true, action = ArgAction::Set, value_name = "BOOL", global = true)]
+    pub open: bool,
+    /// A birth date is compulsory
+    #[arg(long, env = "CARDEA_BIRTH_DATE_REQUIRED", default_value_t = false, action = ArgAction::Set, value_name = "BOOL", global = true)]
+    pub birth_date_required: bool,
+    /// Least age in years, checked where a birth date is given
+    #[arg(long, env = "CARDEA_MINIMUM_AGE", default_value_t = 0, global = true)]
+    pub minimum_age: u32,
+    /// Hours for which the mailed link is good
+    #[arg(
+        long,
+        env = "CARDEA_VERIFICATION_HOURS",
+        default_value_t = 24,
+        global = true
+    )]
+    pub verification_hours: u32,
+    /// Page of the front end that mailed links lead to; `{token}` in it stands for the token [default: a page of this server]
+    #[arg(long, env = "CARDEA_VERIFY_EMAIL_URL", global = true)]
+    pub verify_email_url: Option<String>,
+    /// Show the mails on the page /inbox instead of sending them [default: true in development, false in production]
+    #[arg(long, env = "CARDEA_INBOX", value_name = "BOOL", global = true)]
+    pub inbox: Option<bool>,
+    /// Sender of all mails
+    #[arg(
+        long,
+        env = "CARDEA_MAIL_FROM",
+        default_value = "no-reply@localhost.localdomain",
+        global = true
+    )]
+    pub mail_from: String,
+}
+
+/// What a password must look like, and how it is hashed.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Passwords")]
+pub struct PasswordConfig {
+    /// Least number of characters
+    #[arg(
+        long = "password-min-length",
+        env = "CARDEA_PASSWORD_MIN_LENGTH",
+        default_value_t = 8,
+        global = true
+    )]
+    pub min_length: usize,
+    /// Greatest number of characters
+    #[arg(
+        long = "password-max-length",
+        env = "CARDEA_PASSWORD_MAX_LENGTH",
+        default_value_t = 128,
+        global = true
+    )]
+    pub max_length: usize,
+    /// An upper-case letter is compulsory
+    #[arg(long = "password-require-uppercase", env = "CARDEA_PASSWORD_REQUIRE_UPPERCASE", default_value_t = true, action = ArgAction::Set, value_name = "BOOL", global = true)]
+    pub require_uppercase: bool,
+    /// A lower-case letter is compulsory
+    #[arg(long = "password-require-lowercase", env = "CARDEA_PASSWORD_REQUIRE_LOWERCASE", default_value_t = true, action = ArgAction::Set, value_name = "BOOL", global = true)]
+    pub require_lowercase: bool,
+    /// A digit is compulsory
+    #[arg(long = "password-require-digit", env = "CARDEA_PASSWORD_REQUIRE_DIGIT", default_value_t = true, action = ArgAction::Set, value_name = "BOOL", global = true)]
+    pub require_digit: bool,
+    /// A character that is neither letter nor digit is compulsory
+    #[arg(long = "password-require-special", env = "CARDEA_PASSWORD_REQUIRE_SPECIAL", default_value_t = true, action = ArgAction::Set, value_name = "BOOL", global = true)]
+    pub require_special: bool,
+    /// Memory of argon2id in KiB (OWASP Password Storage Cheat Sheet: 19456 with 2 passes)
+    #[arg(
+        long,
+        env = "CARDEA_ARGON2_MEMORY_KIB",
+        default_value_t = 19_456,
+        global = true
+    )]
+    pub argon2_memory_kib: u32,
+    /// Passes of argon2id
+    #[arg(long, env = "CARDEA_ARGON2_PASSES", default_value_t = 2, global = true)]
+    pub argon2_passes: u32,
+    /// Passwords hashed at once [default: one for each processor]
+    #[arg(
+        long = "password-threads",
+        env = "CARDEA_PASSWORD_THREADS",
+        global = true
+    )]
+    pub threads: Option<usize>,
+    /// Passwords that may wait to be hashed; past it callers are told to come back
+    #[arg(
+        long = "password-queue",
+        env = "CARDEA_PASSWORD_QUEUE",
+        default_value_t = 64,
+        global = true
+    )]
+    pub queue: usize,
+}
+
+/// How long signing in lasts.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Sessions and tokens")]
+pub struct SessionConfig {
+    /// Minutes for which an access token is good
+    #[arg(
+        long,
+        env = "CARDEA_ACCESS_TOKEN_MINUTES",
+        default_value_t = 15,
+        global = true
+    )]
+    pub access_token_minutes: u32,
+    /// Hours for which a session lives
+    #[arg(
+        long,
+        env = "CARDEA_SESSION_HOURS",
+        default_value_t = 24,
+        global = true
+    )]
+    pub session_hours: u32,
+    /// Days for which a session lives when the person asked to be remembered, at most 30
+    #[arg(
+        long,
+        env = "CARDEA_REMEMBERED_SESSION_DAYS",
+        default_value_t = 30,
+        global = true
+    )]
+    pub remembered_session_days: u32,
+    /// `iss` in access tokens [default: the public address]
+    #[arg(long, env = "CARDEA_TOKEN_ISSUER", global = true)]
+    pub token_issuer: Option<String>,
+    /// `aud` in access tokens
+    #[arg(
+        long,
+        env = "CARDEA_TOKEN_AUDIENCE",
+        default_value = "cardea",
+        global = true
+    )]
+    pub token_audience: String,
+}
+
+/// What the HTTP server takes in and shows.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "HTTP")]
+pub struct HttpConfig {
+    /// Show GraphiQL at / [default: true in development, false in production]
+    #[arg(long, env = "CARDEA_PLAYGROUND", value_name = "BOOL", global = true)]
+    pub playground: Option<bool>,
+    /// Answer introspection [default: true in development, false in production]
+    #[arg(long, env = "CARDEA_INTROSPECTION", value_name = "BOOL", global = true)]
+    pub introspection: Option<bool>,
+    /// Most bytes of a request's body
+    #[arg(
+        long,
+        env = "CARDEA_MAX_BODY_BYTES",
+        default_value_t = 65_536,
+        global = true
+    )]
+    pub max_body_bytes: usize,
+    /// Seconds after which a request is given up
+    #[arg(
+        long,
+        env = "CARDEA_REQUEST_TIMEOUT_SECS",
+        default_value_t = 10,
+        global = true
+    )]
+    pub request_timeout_secs: u64,
+    /// Seconds that requests in flight get when the server stops
+    #[arg(
+        long,
+        env = "CARDEA_SHUTDOWN_SECS",
+        default_value_t = 10,
+        global = true
+    )]
+    pub shutdown_secs: u64,
+}
+
+/// How large a GraphQL document may be.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Limits of a GraphQL document")]
+pub struct DocumentLimits {
+    /// Most bytes
+    #[arg(
+        long = "document-bytes",
+        env = "CARDEA_DOCUMENT_BYTES",
+        default_value_t = 32_768,
+        global = true
+    )]
+    pub bytes: usize,
+    /// Most tokens
+    #[arg(
+        long = "document-tokens",
+        env = "CARDEA_DOCUMENT_TOKENS",
+        default_value_t = 2000,
+        global = true
+    )]
+    pub tokens: usize,
+    /// Most brackets inside one another, at most 64
+    #[arg(
+        long = "document-nesting",
+        env = "CARDEA_DOCUMENT_NESTING",
+        default_value_t = 40,
+        global = true
+    )]
+    pub nesting: usize,
+    /// Most levels of fields; introspection by GraphiQL takes 15
+    #[arg(
+        long = "document-depth",
+        env = "CARDEA_DOCUMENT_DEPTH",
+        default_value_t = 16,
+        global = true
+    )]
+    pub depth: u32,
+    /// Most fields, fragments spread out
+    #[arg(
+        long = "document-fields",
+        env = "CARDEA_DOCUMENT_FIELDS",
+        default_value_t = 1000,
+        global = true
+    )]
+    pub fields: u64,
+    /// Most aliases, fragments spread out
+    #[arg(
+        long = "document-aliases",
+        env = "CARDEA_DOCUMENT_ALIASES",
+        default_value_t = 30,
+        global = true
+    )]
+    pub aliases: u64,
+    /// Most directives, fragments spread out
+    #[arg(
+        long = "document-directives",
+        env = "CARDEA_DOCUMENT_DIRECTIVES",
+        default_value_t = 50,
+        global = true
+    )]
+    pub directives: u64,
+    /// Most mutations in one document
+    #[arg(
+        long = "document-mutations",
+        env = "CARDEA_DOCUMENT_MUTATIONS",
+        default_value_t = 3,
+        global = true
+    )]
+    pub mutations: u64,
+    /// Greatest cost, in the units of `@cost` and `@listSize`
+    #[arg(
+        long = "document-cost",
+        env = "CARDEA_DOCUMENT_COST",
+        default_value_t = 10_000,
+        global = true
+    )]
+    pub cost: u64,
+}
+
+/// How often operations may be tried before the caller has to wait.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Rates")]
+pub struct RateConfig {
+    /// Registrations an hour from one network
+    #[arg(
+        long,
+        env = "CARDEA_REGISTRATIONS_PER_HOUR",
+        default_value_t = 30,
+        global = true
+    )]
+    pub registrations_per_hour: u32,
+    /// Sign-in tries for one name from one network in 15 minutes
+    #[arg(
+        long,
+        env = "CARDEA_LOGINS_PER_QUARTER",
+        default_value_t = 10,
+        global = true
+    )]
+    pub logins_per_quarter: u32,
+    /// Seconds between two mails of a kind to one address
+    #[arg(long, env = "CARDEA_RESEND_SECS", default_value_t = 60, global = true)]
+    pub resend_secs: u32,
+}
+
+impl Config {
+    /// Whether this is a production server.
+    #[must_use]
+    pub fn production(&self) -> bool {
+        self.mode == Mode::Production
+    }
+
+    /// The address under which clients reach the server, without a slash at its end.
+    #[must_use]
+    pub fn public_url(&self) -> String {
+        match &self.public_url {
+            Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+            None => format!("http://{}", self.listen),
+        }
+    }
+
+    /// Where the mailed link that carries `token` leads.
+    ///
+    /// On the built-in page the token stands behind `#`, which no browser sends to a server, so
+    /// that it is in no log on the way.
+    #[must_use]
+    pub fn verify_email_link(&self, token: &str) -> String {
+        match &self.registration.verify_email_url {
+            Some(page) => page.replace("{token}", token),
+            None => format!("{}/verify-email#token={token}", self.public_url()),
+        }
+    }
+
+    /// `iss` in access tokens.
+    #[must_use]
+    pub fn token_issuer(&self) -> String {
+        self.session
+            .token_issuer
+            .clone()
+            .unwrap_or_else(|| self.public_url())
+    }
+
+    /// Whether GraphiQL is shown.
+    #[must_use]
+    pub fn playground(&self) -> bool {
+        self.http.playground.unwrap_or(!self.production())
+    }
+
+    /// Whether introspection is answered.
+    #[must_use]
+    pub fn introspection(&self) -> bool {
+        self.http.introspection.unwrap_or(!self.production())
+    }
+
+    /// Whether mails go to the inbox page.
+    #[must_use]
+    pub fn inbox(&self) -> bool {
+        self.registration.inbox.unwrap_or(!self.production())
+    }
+
+    /// Whether the schema of the database is brought up to date at start.
+    #[must_use]
+    pub fn auto_migrate(&self) -> bool {
+        self.database.auto_migrate.unwrap_or(!self.production())
+    }
+
+    /// The folder of the server's own database.
+    ///
+    /// # Errors
+    /// If the user has no data folder.
+    pub fn data_dir(&self) -> anyhow::Result<PathBuf> {
+        if let Some(dir) = &self.database.data_dir {
+            return Ok(std::path::absolute(dir)?);
+        }
+        if crate::embedded::running_as_root() {
+            return Ok(PathBuf::from("/var/lib/cardea"));
+        }
+        dirs::data_dir().map(|dir| dir.join("cardea")).ok_or_else(|| {
+            anyhow::anyhow!("no data folder is known for this user; name one with --data-dir or CARDEA_DATA_DIR")
+        })
+    }
+
+    /// Every setting that cannot hold, one line each; empty when all is well.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut check = |wrong: bool, problem: &str| {
+            if wrong {
+                found.push(problem.to_owned());
+            }
+        };
+        if let Some(url) = &self.public_url {
+            check(
+                !matches!(url.scheme(), "http" | "https")
+                    || url.query().is_some()
+                    || url.fragment().is_some(),
+                "CARDEA_PUBLIC_URL must be an http or https address without query and fragment",
+            );
+        }
+        if let Some(url) = &self.database.url {
+            check(
+                !url.expose_secret().starts_with("postgres://")
+                    && !url.expose_secret().starts_with("postgresql://"),
+                "DATABASE_URL must begin with postgres:// or postgresql://",
+            );
+        }
+        if let Some(page) = &self.registration.verify_email_url {
+            check(
+                !page.contains("{token}") || Url::parse(&page.replace("{token}", "t")).is_err(),
+                "CARDEA_VERIFY_EMAIL_URL must be an address that contains {token}",
+            );
+        }
+        check(
+            self.database.pool_size < 2,
+            "CARDEA_DATABASE_POOL_SIZE must be at least 2",
+        );
+        check(
+            self.registration.minimum_age > 130,
+            "CARDEA_MINIMUM_AGE must be at most 130",
+        );
+        check(
+            self.registration.verification_hours == 0,
+            "CARDEA_VERIFICATION_HOURS must be at least 1",
+        );
+        check(
+            self.password.min_length < 1 || self.password.min_length > self.password.max_length,
+            "CARDEA_PASSWORD_MIN_LENGTH must be at least 1 and at most CARDEA_PASSWORD_MAX_LENGTH",
+        );
+        check(
+            !(64..=1024).contains(&self.password.max_length),
+            "CARDEA_PASSWORD_MAX_LENGTH must lie between 64 and 1024",
+        );
+        check(
+            !(8..=1_048_576).contains(&self.password.argon2_memory_kib)
+                || !(1..=20).contains(&self.password.argon2_passes),
+            "CARDEA_ARGON2_MEMORY_KIB must lie between 8 and 1048576, CARDEA_ARGON2_PASSES between 1 and 20",
+        );
+        check(
+            self.password.threads == Some(0),
+            "CARDEA_PASSWORD_THREADS must be at least 1",
+        );
+        check(
+            !(1..=60).contains(&self.session.access_token_minutes),
+            "CARDEA_ACCESS_TOKEN_MINUTES must lie between 1 and 60",
+        );
+        check(
+            !(1..=720).contains(&self.session.session_hours)
+                || !(1..=30).contains(&self.session.remembered_session_days),
+            "a session lives for at least an hour and at most 30 days",
+        );
+        check(
+            self.limits.nesting > 64,
+            "CARDEA_DOCUMENT_NESTING must be at most 64",
+        );
+        check(
+            self.http.max_body_bytes < 1024 || self.http.request_timeout_secs == 0,
+            "CARDEA_MAX_BODY_BYTES must be at least 1024 and CARDEA_REQUEST_TIMEOUT_SECS at least 1",
+        );
+        check(
+            self.rates.registrations_per_hour == 0 || self.rates.logins_per_quarter == 0,
+            "rates must be at least 1",
+        );
+        if self.production() {
+            found.extend(self.unsafe_in_production());
+        }
+        found
+    }
+
+    fn unsafe_in_production(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut refuse = |wrong: bool, problem: &str| {
+            if wrong {
+                found.push(format!("production: {problem}"));
+            }
+        };
+        refuse(
+            self.database.url.is_none(),
+            "DATABASE_URL is missing; the server's own database is for development",
+        );
+        refuse(
+            self.public_url
+                .as_ref()
+                .is_none_or(|url| url.scheme() != "https"),
+            "CARDEA_PUBLIC_URL must be an https address",
+        );
+        refuse(
+            self.inbox(),
+            "the inbox page shows everybody's mails; set CARDEA_INBOX=false",
+        );
+        refuse(
+            self.playground() && !self.introspection(),
+            "GraphiQL does not work without introspection; set CARDEA_PLAYGROUND=false or CARDEA_INTROSPECTION=true",
+        );
+        refuse(
+            self.password.argon2_memory_kib < 7168
+                || self
+                    .password
+                    .argon2_memory_kib
+                    .saturating_mul(self.password.argon2_passes)
+                    < 35_840,
+            "the parameters of argon2 are weaker than OWASP's weakest (7168 KiB with 5 passes)",
+        );
+        found
+    }
+
+    /// How long an access token is good.
+    #[must_use]
+    pub fn access_token_lifetime(&self) -> TimeDelta {
+        TimeDelta::minutes(self.session.access_token_minutes.into())
+    }
+
+    /// How long a session lives.
+    #[must_use]
+    pub fn session_lifetime(&self, remember_me: bool) -> TimeDelta {
+        if remember_me {
+            TimeDelta::days(self.session.remembered_session_days.into())
+        } else {
+            TimeDelta::hours(self.session.session_hours.into())
+        }
+    }
+
+    /// How long a request may take.
+    #[must_use]
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_secs(self.http.request_timeout_secs)
+    }
+}

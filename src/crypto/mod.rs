@@ -1,0 +1,4 @@
+//! Passwords and tokens as mathematics: no database, no settings of ours, no clock.
+
+pub mod password;
+pub mod token;

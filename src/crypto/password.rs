@@ -1,0 +1,302 @@
+//! Password hashing: argon2id on a bounded set of threads. It does not judge what a good password is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow};
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+use argon2::{Algorithm, Argon2, Params, Version};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::Semaphore;
+use unicode_normalization::UnicodeNormalization as _;
+
+use crate::crypto::token::random;
+
+/// The most memory that a stored hash may ask for, in KiB; a row that was tampered with must not
+/// take the server down.
+const MAX_MEMORY_KIB: u32 = 1024 * 1024;
+
+/// Hashes and verifies passwords.
+///
+/// At most `threads` run at once and at most `queue` wait; whoever comes then is told to come back.
+/// Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct PasswordHasher(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    params: Params,
+    dummy: String,
+    permits: Arc<Semaphore>,
+    threads: usize,
+    queue: usize,
+    pending: AtomicUsize,
+    one_hash: Duration,
+}
+
+/// Too many hashes are waiting; come back after the time given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy(pub Duration);
+
+/// How a password compares with a stored hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the password. With a new hash where the stored one was made with other parameters.
+    Right(Option<String>),
+    /// It is not the password, or there is none to compare with.
+    Wrong,
+}
+
+impl PasswordHasher {
+    /// A hasher for new passwords with `memory_kib` KiB, `passes` passes and one lane, on `threads`
+    /// threads with a queue of `queue`.
+    ///
+    /// # Errors
+    /// If argon2 does not accept the parameters.
+    pub fn new(memory_kib: u32, passes: u32, threads: usize, queue: usize) -> anyhow::Result<Self> {
+        let params = Params::new(memory_kib, passes, 1, None)
+            .map_err(|error| anyhow!("argon2 refuses its parameters: {error}"))?;
+        let start = Instant::now();
+        let dummy = hash(&params, &URL_SAFE_DUMMY.into())?;
+        Ok(Self(Arc::new(Inner {
+            params,
+            dummy,
+            permits: Arc::new(Semaphore::new(threads)),
+            threads,
+            queue,
+            pending: AtomicUsize::new(0),
+            one_hash: start.elapsed(),
+        })))
+    }
+
+    /// The PHC string to keep for `password`.
+    ///
+    /// # Errors
+    /// [`Busy`] at once when the queue is full; the inner error if argon2 fails.
+    pub async fn hash(&self, password: SecretString) -> Result<anyhow::Result<String>, Busy> {
+        self.run(move |inner| hash(&inner.params, &password)).await
+    }
+
+    /// Compares `password` with `stored`; with nothing stored it works as long and says wrong.
+    ///
+    /// A stored hash that cannot be read counts as wrong.
+    ///
+    /// # Errors
+    /// [`Busy`] at once when the queue is full; the inner error if argon2 fails.
+    pub async fn verify(
+        &self,
+        password: SecretString,
+        stored: Option<String>,
+    ) -> Result<anyhow::Result<Verdict>, Busy> {
+        self.run(move |inner| {
+            let right = verify(&password, stored.as_deref().unwrap_or(&inner.dummy));
+            Ok(match stored {
+                Some(stored) if right => {
+                    let outdated = !is_current(&inner.params, &stored);
+                    Verdict::Right(if outdated {
+                        Some(hash(&inner.params, &password)?)
+                    } else {
+                        None
+                    })
+                }
+                _ => Verdict::Wrong,
+            })
+        })
+        .await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> anyhow::Result<T> + Send + 'static,
+    ) -> Result<anyhow::Result<T>, Busy> {
+        let inner = &self.0;
+        let place = Place::take(inner)?;
+        let permit = Arc::clone(&inner.permits)
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
+        // The permit and the place belong to the work, not to the request: a client that hangs up
+        // must not make room for more than there are threads.
+        let task = tokio::task::spawn_blocking(move || {
+            let result = work(&place.0);
+            drop(permit);
+            drop(place);
+            result
+        });
+        Ok(task.await.context("the hashing thread died").flatten())
+    }
+}
+
+/// A place among those that run or wait, given back when dropped.
+struct Place(Arc<Inner>);
+
+impl Place {
+    fn take(inner: &Arc<Inner>) -> Result<Self, Busy> {
+        let place = Self(Arc::clone(inner));
+        let before = inner.pending.fetch_add(1, Ordering::SeqCst);
+        if before < inner.threads + inner.queue {
+            return Ok(place);
+        }
+        let rounds = u32::try_from(before / inner.threads).unwrap_or(u32::MAX);
+        Err(Busy(inner.one_hash.saturating_mul(rounds)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.pending.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// What is hashed at start so that an unknown account costs as much as a known one.
+const URL_SAFE_DUMMY: &str = "no account has this password";
+
+fn hash(params: &Params, password: &SecretString) -> anyhow::Result<String> {
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
+        .hash_password_with_salt(&prepared(password), &random::<16>())
+        .map(|hash| hash.to_string())
+        .map_err(|error| anyhow!("argon2 failed: {error}"))
+}
+
+fn verify(password: &SecretString, stored: &str) -> bool {
+    let Ok(parsed) = PasswordHash::new(stored) else {
+        return false;
+    };
+    let Ok(params) = Params::try_from(&parsed) else {
+        return false;
+    };
+    params.m_cost() <= MAX_MEMORY_KIB
+        && Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+            .verify_password(&prepared(password), &parsed)
+            .is_ok()
+}
+
+fn is_current(params: &Params, stored: &str) -> bool {
+    PasswordHash::new(stored).is_ok_and(|parsed| {
+        parsed.algorithm.as_str() == "argon2id"
+            && Params::try_from(&parsed).is_ok_and(|used| {
+                (used.m_cost(), used.t_cost(), used.p_cost())
+                    == (params.m_cost(), params.t_cost(), params.p_cost())
+            })
+    })
+}
+
+/// The bytes to hash: RFC 8265 `OpaqueString`, that is NFC with every space as U+0020, so that one
+/// password is one byte string on every keyboard. Nothing is cut.
+fn prepared(password: &SecretString) -> Vec<u8> {
+    normalized(password.expose_secret()).into_bytes()
+}
+
+/// `password` in the form in which it is counted and hashed (RFC 8265, section 4.2.2).
+#[must_use]
+pub fn normalized(password: &str) -> String {
+    password
+        .chars()
+        .map(|c| {
+            if c.is_whitespace() && !c.is_control() {
+                ' '
+            } else {
+                c
+            }
+        })
+        .nfc()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hasher(memory_kib: u32, threads: usize, queue: usize) -> PasswordHasher {
+        PasswordHasher::new(memory_kib, 1, threads, queue).expect("valid parameters")
+    }
+
+    async fn verdict(hasher: &PasswordHasher, password: &str, stored: &str) -> Verdict {
+        hasher
+            .verify(password.into(), Some(stored.to_owned()))
+            .await
+            .expect("not busy")
+            .expect("argon2 works")
+    }
+
+    async fn hashed(hasher: &PasswordHasher, password: &str) -> String {
+        hasher
+            .hash(password.into())
+            .await
+            .expect("not busy")
+            .expect("argon2 works")
+    }
+
+    #[tokio::test]
+    async fn a_password_is_one_byte_string_on_every_keyboard() {
+        let hasher = hasher(8, 1, 8);
+        let stored = hashed(&hasher, "caf\u{e9} au\u{a0}lait").await;
+        assert_eq!(
+            verdict(&hasher, "cafe\u{301} au lait", &stored).await,
+            Verdict::Right(None)
+        );
+    }
+
+    #[tokio::test]
+    async fn the_last_byte_of_a_long_password_counts() {
+        let hasher = hasher(8, 1, 8);
+        let long = "x".repeat(127);
+        let stored = hashed(&hasher, &format!("{long}a")).await;
+        assert_eq!(
+            verdict(&hasher, &format!("{long}b"), &stored).await,
+            Verdict::Wrong
+        );
+    }
+
+    #[tokio::test]
+    async fn changed_parameters_give_a_new_hash_at_the_next_verification() {
+        let stored = hashed(&hasher(8, 1, 8), "secret").await;
+        let stronger = hasher(16, 1, 8);
+        let Verdict::Right(Some(renewed)) = verdict(&stronger, "secret", &stored).await else {
+            panic!("no new hash")
+        };
+        assert!(
+            renewed.starts_with("$argon2id$v=19$m=16,t=1,p=1$"),
+            "{renewed}"
+        );
+        assert_eq!(
+            verdict(&stronger, "secret", &renewed).await,
+            Verdict::Right(None)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_broken_or_greedy_hash_is_a_wrong_password() {
+        let hasher = hasher(8, 1, 8);
+        let salted = "$argon2id$v=19$m=4194304,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$ZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmY";
+        for stored in [salted, "plaintext", "", "$argon2id$"] {
+            assert_eq!(
+                verdict(&hasher, "plaintext", stored).await,
+                Verdict::Wrong,
+                "{stored}"
+            );
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn past_the_queue_callers_are_told_to_come_back() {
+        let hasher = hasher(64 * 1024, 1, 2);
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..12 {
+            let hasher = hasher.clone();
+            tasks.spawn(async move { hasher.hash("secret".into()).await.map(|_| ()) });
+        }
+        let results = tasks.join_all().await;
+        let busy: Vec<_> = results.iter().filter_map(|result| result.err()).collect();
+        assert!(results.iter().any(Result::is_ok));
+        assert!(!busy.is_empty());
+        assert!(busy.iter().all(|Busy(wait)| *wait > Duration::ZERO));
+        assert_eq!(
+            hasher.0.pending.load(Ordering::SeqCst),
+            0,
+            "every place was given back"
+        );
+    }
+}

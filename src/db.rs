@@ -1,0 +1,267 @@
+//! Connections to PostgreSQL and the migrations compiled in. It knows no table.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use diesel::connection::InstrumentationEvent;
+use diesel::migration::{Migration, MigrationSource as _};
+use diesel::pg::Pg;
+use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
+use diesel_async::pooled_connection::{
+    AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
+};
+use diesel_async::{
+    AsyncConnection as _, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _,
+    SimpleAsyncConnection as _,
+};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
+use futures_util::FutureExt as _;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::config::DatabaseConfig;
+use crate::error::{Error, Result};
+
+/// A connection; model functions take `&mut Conn`.
+pub type Conn = AsyncPgConnection;
+
+/// The migrations, compiled in.
+pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
+
+/// The pool of connections. Cheap to clone.
+#[derive(Clone)]
+pub struct Db {
+    pool: Pool<Conn>,
+    url: SecretString,
+    statements: Arc<AtomicU64>,
+}
+
+impl Db {
+    /// A pool for the database at `url`; connects when first asked for a connection.
+    ///
+    /// # Errors
+    /// If the settings of the pool contradict each other.
+    pub fn new(url: &SecretString, config: &DatabaseConfig) -> anyhow::Result<Self> {
+        let statements = Arc::new(AtomicU64::new(0));
+        let setup = session_setup(config.statement_timeout_secs);
+        let counter = Arc::clone(&statements);
+        let mut manager = ManagerConfig::default();
+        // A check by query costs a round trip at each checkout; a connection that broke is found
+        // by its first statement and dropped then.
+        manager.recycling_method = RecyclingMethod::Fast;
+        manager.custom_setup = Box::new(move |url| {
+            let (setup, counter) = (setup.clone(), Arc::clone(&counter));
+            async move {
+                let mut conn = AsyncPgConnection::establish(url).await?;
+                conn.batch_execute(&setup)
+                    .await
+                    .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+                conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
+                    if matches!(event, InstrumentationEvent::StartQuery { .. }) {
+                        counter.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+                Ok(conn)
+            }
+            .boxed()
+        });
+        let wait = Some(Duration::from_secs(config.wait_secs));
+        let pool = Pool::builder(AsyncDieselConnectionManager::new_with_config(
+            url.expose_secret(),
+            manager,
+        ))
+        .max_size(config.pool_size)
+        .wait_timeout(wait)
+        .create_timeout(Some(Duration::from_secs(5)))
+        .runtime(deadpool::Runtime::Tokio1)
+        .build()
+        .context("the database pool cannot be set up")?;
+        Ok(Self {
+            pool,
+            url: url.clone(),
+            statements,
+        })
+    }
+
+    /// A connection, given back to the pool when dropped. Never take a second one while holding one.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when there is none in time.
+    pub async fn conn(&self) -> Result<Object<Conn>> {
+        self.pool.get().await.map_err(|error| {
+            match &error {
+                PoolError::Timeout(_) => tracing::warn!("No database connection in time: {error}"),
+                _ => tracing::error!(error = %error, "The database cannot be reached: {error}"),
+            }
+            Error::Unavailable
+        })
+    }
+
+    /// SQL statements sent so far, the ones that begin and end transactions included.
+    #[must_use]
+    pub fn statements(&self) -> u64 {
+        AtomicU64::load(&self.statements, Ordering::Relaxed)
+    }
+
+    /// Checks that the database can be reached and is new enough.
+    ///
+    /// # Errors
+    /// One line that says what is wrong.
+    pub async fn check(&self) -> anyhow::Result<()> {
+        let mut conn = single_connection(&self.url).await?;
+        let version: i32 = diesel::select(diesel::dsl::sql::<diesel::sql_types::Integer>(
+            "current_setting('server_version_num')::integer",
+        ))
+        .get_result(&mut conn)
+        .await
+        .context("the database does not tell its version")?;
+        if version < 150_000 {
+            bail!(
+                "the database is PostgreSQL {}; Cardea needs 15 or newer",
+                version / 10_000
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether the newest migration of this build was run.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn is_current(&self) -> Result<bool> {
+        let newest = migration_names()?.pop().unwrap_or_default();
+        // diesel keeps the digits in front of the first underscore as the version.
+        let version = newest.split('_').next().unwrap_or_default();
+        let mut conn = self.conn().await?;
+        let found =
+            diesel::sql_query("SELECT 1 FROM __diesel_schema_migrations WHERE version = $1")
+                .bind::<diesel::sql_types::Text, _>(version)
+                .execute(&mut conn)
+                .await?;
+        Ok(found > 0)
+    }
+
+    /// A connection of its own that is told of every notification on `channel`.
+    ///
+    /// # Errors
+    /// If the database cannot be reached.
+    pub async fn listen(&self, channel: &'static str) -> anyhow::Result<Conn> {
+        let mut conn = single_connection(&self.url).await?;
+        conn.batch_execute(&format!("LISTEN {channel}")).await?;
+        Ok(conn)
+    }
+
+    /// Closes every connection once it is given back; none is handed out any more.
+    pub fn close(&self) {
+        self.pool.close();
+    }
+
+    /// Names of the migrations that were not run yet, the oldest first.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn pending_migrations(&self) -> anyhow::Result<Vec<String>> {
+        self.with_migrations(|harness| {
+            let pending = harness
+                .pending_migrations(MIGRATIONS)
+                .map_err(anyhow::Error::from_boxed)?;
+            Ok(pending
+                .iter()
+                .map(|migration| migration.name().to_string())
+                .collect())
+        })
+        .await
+    }
+
+    /// Runs the pending migrations; two servers that start together run them once. Gives their names.
+    ///
+    /// # Errors
+    /// If one fails; it is rolled back, those before it stay.
+    pub async fn migrate(&self) -> anyhow::Result<Vec<String>> {
+        self.with_migrations(|harness| {
+            let run = harness
+                .run_pending_migrations(MIGRATIONS)
+                .map_err(anyhow::Error::from_boxed)?;
+            Ok(run.iter().map(ToString::to_string).collect())
+        })
+        .await
+    }
+
+    /// Takes the newest migration back. Gives its name, or nothing when there is none.
+    ///
+    /// # Errors
+    /// If it fails; it is rolled back.
+    pub async fn migrate_down(&self) -> anyhow::Result<Option<String>> {
+        self.with_migrations(|harness| {
+            if harness
+                .applied_migrations()
+                .map_err(anyhow::Error::from_boxed)?
+                .is_empty()
+            {
+                return Ok(None);
+            }
+            let reverted = harness
+                .revert_last_migration(MIGRATIONS)
+                .map_err(anyhow::Error::from_boxed)?;
+            Ok(Some(reverted.to_string()))
+        })
+        .await
+    }
+
+    async fn with_migrations<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut AsyncMigrationHarness<Conn>) -> anyhow::Result<T> + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let mut conn = single_connection(&self.url).await?;
+        // Held by this connection until it closes, so that instances which start together take turns.
+        conn.batch_execute("SELECT pg_advisory_lock(hashtext('cardea migrations'))")
+            .await?;
+        // The harness blocks its thread on the asynchronous connection.
+        tokio::task::spawn_blocking(move || work(&mut AsyncMigrationHarness::new(conn)))
+            .await
+            .context("the migration thread died")?
+    }
+}
+
+/// All migrations compiled in, by name, the oldest first.
+///
+/// # Errors
+/// If one has no proper name.
+pub fn migration_names() -> anyhow::Result<Vec<String>> {
+    let migrations: Vec<Box<dyn Migration<Pg>>> =
+        MIGRATIONS.migrations().map_err(anyhow::Error::from_boxed)?;
+    let mut names: Vec<_> = migrations
+        .iter()
+        .map(|migration| migration.name().to_string())
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// A connection outside the pool, without its time-outs.
+///
+/// # Errors
+/// One line that says where it failed; the password is not in it.
+pub async fn single_connection(url: &SecretString) -> anyhow::Result<Conn> {
+    AsyncPgConnection::establish(url.expose_secret())
+        .await
+        .map_err(|error| {
+            let at = url::Url::parse(url.expose_secret()).ok().and_then(|url| {
+                Some(format!(
+                    "{}:{}",
+                    url.host_str()?,
+                    url.port().unwrap_or(5432)
+                ))
+            });
+            let at = at.unwrap_or_else(|| "the address given".to_owned());
+            anyhow::anyhow!("cannot connect to PostgreSQL at {at}: {error}")
+        })
+}
+
+fn session_setup(statement_timeout_secs: u32) -> String {
+    format!(
+        "SET statement_timeout = '{statement_timeout_secs}s'; SET lock_timeout = '2s'; \
+         SET idle_in_transaction_session_timeout = '10s'; SET timezone = 'UTC'"
+    )
+}

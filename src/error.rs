@@ -1,0 +1,259 @@
+//! What can go wrong, in the words of the API. It says nothing of how an answer is encoded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_graphql::{Enum, Interface, SimpleObject};
+use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind};
+
+/// The result of services and resolvers.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation was not carried out.
+///
+/// It has no `Display` on purpose: async-graphql turns every displayable error into text for the
+/// client, so that one `?` would publish what a database says. What a client may read of each
+/// variant is decided in `graphql::error`.
+#[derive(Clone, Debug)]
+pub enum Error {
+    /// The input or the state of the account does not allow it; goes into the payload's `errors`.
+    Refused(Vec<UserError>),
+    /// Needs a session.
+    Unauthenticated,
+    /// The caller may not do this.
+    Forbidden,
+    /// An argument of a query is malformed.
+    BadInput(String),
+    /// Too busy; try again after this time.
+    RateLimited(Duration),
+    /// The database cannot be reached or answers too slowly.
+    Unavailable,
+    /// Anything else. The cause is for the log.
+    Internal(Arc<anyhow::Error>),
+}
+
+impl Error {
+    /// An internal error with its cause.
+    pub fn internal(cause: impl Into<anyhow::Error>) -> Self {
+        Self::Internal(Arc::new(cause.into()))
+    }
+}
+
+impl From<UserError> for Error {
+    fn from(error: UserError) -> Self {
+        Self::Refused(vec![error])
+    }
+}
+
+impl From<anyhow::Error> for Error {
+    fn from(cause: anyhow::Error) -> Self {
+        Self::internal(cause)
+    }
+}
+
+impl From<diesel::result::Error> for Error {
+    fn from(cause: diesel::result::Error) -> Self {
+        use diesel::result::Error::DatabaseError;
+        match cause {
+            DatabaseError(
+                DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::ReadOnlyTransaction,
+                _,
+            ) => {
+                tracing::warn!(error = %cause, "The database connection cannot serve: {cause}");
+                Self::Unavailable
+            }
+            // Lock and statement time-outs reach diesel as text only.
+            DatabaseError(_, ref info) if is_timeout(info.as_ref()) => {
+                tracing::warn!(error = %cause, "The database took too long: {cause}");
+                Self::Unavailable
+            }
+            _ => Self::internal(cause),
+        }
+    }
+}
+
+fn is_timeout(info: &(dyn DatabaseErrorInformation + Send + Sync)) -> bool {
+    let message = info.message();
+    message.starts_with("canceling statement due to")
+        || message.starts_with("terminating connection due to")
+}
+
+/// Says what a broken constraint means, where the statement stands that may break it.
+pub trait OnConstraint<T> {
+    /// Turns a violation of the constraint `name` into `refusal`; other errors pass.
+    ///
+    /// # Errors
+    /// `refusal`, or what the database said.
+    fn on_constraint(self, name: &str, refusal: impl FnOnce() -> UserError) -> Result<T>;
+}
+
+impl<T> OnConstraint<T> for diesel::QueryResult<T> {
+    fn on_constraint(self, name: &str, refusal: impl FnOnce() -> UserError) -> Result<T> {
+        match self {
+            Err(diesel::result::Error::DatabaseError(_, info))
+                if info.constraint_name() == Some(name) =>
+            {
+                Err(refusal().into())
+            }
+            other => Ok(other?),
+        }
+    }
+}
+
+/// Reasons a mutation may refuse its input.
+#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserErrorCode {
+    /// The account is deactivated, locked or being erased.
+    AccountUnavailable,
+    /// Name or password is wrong. Which of the two is never said.
+    InvalidCredentials,
+    /// The value has the wrong form or length.
+    InvalidValue,
+    /// The thing named in the input does not exist or is not visible to the caller.
+    NotFound,
+    /// The last holder of a role, or the caller's own account, may not be changed this way.
+    Protected,
+    /// Refused for a reason not listed here.
+    Rejected,
+    /// Another object already uses the value.
+    Taken,
+    /// The code or token is unknown, used up or past its end.
+    TokenRejected,
+    /// Too many tries; wait for `retryAfterSeconds`.
+    TooManyAttempts,
+}
+
+/// Something about the input or the state of the account that the person in front
+/// of the screen can act on. Mutations return these in `errors`. Everything else
+/// (no session, no permission, rate limit, malformed request, server fault) arrives
+/// in the top-level `errors` list with `extensions.code`.
+#[derive(Interface, Clone, Debug)]
+#[graphql(
+    field(
+        name = "code",
+        ty = "&UserErrorCode",
+        desc = "For program logic. New codes may be added; treat an unknown one like `REJECTED`."
+    ),
+    field(
+        name = "message",
+        ty = "&String",
+        desc = "One English sentence, safe to show."
+    ),
+    field(
+        name = "path",
+        ty = "&Vec<String>",
+        desc = "Path of the argument at fault, e.g. `[\"input\", \"email\"]`; empty when none is."
+    )
+)]
+pub enum UserError {
+    /// A value was refused by a rule.
+    InvalidValue(InvalidValueError),
+    /// The caller has to wait.
+    TooManyAttempts(TooManyAttemptsError),
+    /// Anything else.
+    General(GeneralError),
+}
+
+/// A value was refused by a rule that the client could have checked.
+#[derive(SimpleObject, Clone, Debug)]
+pub struct InvalidValueError {
+    /// Always `INVALID_VALUE`.
+    pub code: UserErrorCode,
+    /// Largest accepted length or number, where the rule has one.
+    pub maximum: Option<i32>,
+    /// One English sentence, safe to show.
+    pub message: String,
+    /// Smallest accepted length or number, where the rule has one.
+    pub minimum: Option<i32>,
+    /// Path of the argument at fault.
+    pub path: Vec<String>,
+    /// Name of the rule, e.g. `LENGTH`, `FORMAT`, `REQUIRED`, `PASSWORD_DIGIT`.
+    pub rule: String,
+}
+
+/// The caller has to wait before trying again.
+#[derive(SimpleObject, Clone, Debug)]
+pub struct TooManyAttemptsError {
+    /// Always `TOO_MANY_ATTEMPTS`.
+    pub code: UserErrorCode,
+    /// One English sentence, safe to show.
+    pub message: String,
+    /// Empty: no argument is at fault.
+    pub path: Vec<String>,
+    /// Seconds until the next try can succeed.
+    pub retry_after_seconds: i32,
+}
+
+/// A refusal that carries nothing beyond its code.
+#[derive(SimpleObject, Clone, Debug)]
+pub struct GeneralError {
+    /// For program logic.
+    pub code: UserErrorCode,
+    /// One English sentence, safe to show.
+    pub message: String,
+    /// Path of the argument at fault; empty when none is.
+    pub path: Vec<String>,
+}
+
+impl UserError {
+    /// A refusal without a path.
+    pub fn new(code: UserErrorCode, message: impl Into<String>) -> Self {
+        Self::at(code, &[], message)
+    }
+
+    /// A refusal of the argument at `path`.
+    pub fn at(code: UserErrorCode, path: &[&str], message: impl Into<String>) -> Self {
+        Self::General(GeneralError {
+            code,
+            message: message.into(),
+            path: owned(path),
+        })
+    }
+
+    /// A value that breaks `rule`; the bounds are inclusive.
+    pub fn invalid(
+        path: &[&str],
+        rule: &str,
+        (minimum, maximum): (Option<usize>, Option<usize>),
+        message: impl Into<String>,
+    ) -> Self {
+        let bound = |bound: Option<usize>| bound.and_then(|bound| i32::try_from(bound).ok());
+        Self::InvalidValue(InvalidValueError {
+            code: UserErrorCode::InvalidValue,
+            maximum: bound(maximum),
+            message: message.into(),
+            minimum: bound(minimum),
+            path: owned(path),
+            rule: rule.to_owned(),
+        })
+    }
+
+    /// A value that has the wrong form.
+    pub fn format(path: &[&str], message: impl Into<String>) -> Self {
+        Self::invalid(path, "FORMAT", (None, None), message)
+    }
+
+    /// The caller has to wait for `wait`, told in whole seconds and never as less than one.
+    #[must_use]
+    pub fn too_many_attempts(wait: Duration) -> Self {
+        let seconds = seconds_up(wait);
+        Self::TooManyAttempts(TooManyAttemptsError {
+            code: UserErrorCode::TooManyAttempts,
+            message: format!("Too many tries. Try again in {seconds} s."),
+            path: Vec::new(),
+            retry_after_seconds: seconds,
+        })
+    }
+}
+
+/// Whole seconds, rounded up, at least one.
+#[must_use]
+pub fn seconds_up(wait: Duration) -> i32 {
+    i32::try_from(wait.as_millis().div_ceil(1000))
+        .unwrap_or(i32::MAX)
+        .max(1)
+}
+
+fn owned(path: &[&str]) -> Vec<String> {
+    path.iter().map(|part| (*part).to_owned()).collect()
+}

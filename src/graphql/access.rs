@@ -1,0 +1,207 @@
+//! The guard layer: enforces the access directives of the SDL, makes a failed nullable field null in
+//! its place, and lets no error out without a known code. It decides nothing by itself.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use async_graphql::extensions::{
+    Extension, ExtensionContext, ExtensionFactory, NextExecute, NextResolve, ResolveInfo,
+};
+use async_graphql::{
+    Context, Guard, PathSegment, QueryPathNode, QueryPathSegment, Response, ServerError,
+    ServerResult, Value,
+};
+use uuid::Uuid;
+
+use crate::auth::requester::Requester;
+use crate::error::{Error, Result};
+use crate::graphql::context::{Caller, Executed, RequestId};
+use crate::graphql::error::{CODE, Code, INTERNAL};
+use crate::graphql::loader::Loaders;
+use crate::graphql::sdl::{Access, FieldRule, Rules};
+
+/// The rules of the schema, which are known once it is built.
+pub type SharedRules = Arc<OnceLock<Rules>>;
+
+/// Makes the guard layer for each request.
+pub struct AccessLayer(pub SharedRules);
+
+impl ExtensionFactory for AccessLayer {
+    fn create(&self) -> Arc<dyn Extension> {
+        Arc::new(RequestLayer {
+            rules: Arc::clone(&self.0),
+            errors: Mutex::default(),
+        })
+    }
+}
+
+struct RequestLayer {
+    rules: SharedRules,
+    errors: Mutex<Vec<ServerError>>,
+}
+
+#[async_trait::async_trait]
+impl Extension for RequestLayer {
+    async fn execute(
+        &self,
+        ctx: &ExtensionContext<'_>,
+        operation: Option<&str>,
+        next: NextExecute<'_>,
+    ) -> Response {
+        if let Ok(executed) = ctx.data::<Executed>() {
+            executed.set();
+        }
+        let mut response = next.run(ctx, operation).await;
+        let failed =
+            std::mem::take(&mut *self.errors.lock().unwrap_or_else(PoisonError::into_inner));
+        response.errors.extend(failed);
+        let request_id = ctx.data::<RequestId>().ok();
+        response.errors = response
+            .errors
+            .into_iter()
+            .map(|error| publishable(error, request_id))
+            .collect();
+        response
+    }
+
+    async fn resolve(
+        &self,
+        ctx: &ExtensionContext<'_>,
+        info: ResolveInfo<'_>,
+        next: NextResolve<'_>,
+    ) -> ServerResult<Option<Value>> {
+        if info.is_for_introspection {
+            return next.run(ctx, info).await;
+        }
+        let rule = self
+            .rules
+            .get()
+            .and_then(|rules| rules.field(info.parent_type, info.name));
+        let nullable = !info.return_type.ends_with('!');
+        let result = match admit(
+            info.parent_type,
+            rule,
+            ctx.data_unchecked::<Caller>().requester(),
+        ) {
+            Ok(()) => {
+                if info.parent_type == "Mutation" {
+                    // What an earlier mutation of the same document loaded may be stale now.
+                    ctx.data_unchecked::<Loaders>().forget();
+                }
+                next.run(ctx, info).await
+            }
+            Err(error) => {
+                let pos = info.field.name.pos;
+                let error = async_graphql::Error::from(error).into_server_error(pos);
+                Err(error.with_path(path(info.path_node)))
+            }
+        };
+        match result {
+            // GraphQL, section 6.4.4: the error costs this field; its siblings go on.
+            Err(error) if nullable => {
+                self.errors
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(error);
+                Ok(Some(Value::Null))
+            }
+            other => other,
+        }
+    }
+}
+
+/// Whether the caller may use a field, as far as that can be told without the object.
+fn admit(parent_type: &str, rule: Option<&FieldRule>, requester: &Requester) -> Result<()> {
+    let root = matches!(parent_type, "Query" | "Mutation" | "Subscription");
+    match rule.and_then(|rule| rule.access) {
+        // A root field that nobody gave a rule is closed; a test finds it.
+        None if root => Err(Error::Forbidden),
+        None | Some(Access::Public) => Ok(()),
+        Some(Access::Session) => requester.actor().map(drop),
+        // Whose the object is, the resolver knows: a root field's service, or the guard `Owner`.
+        Some(Access::Permission { or_owner: true, .. }) if !root => Ok(()),
+        Some(Access::Permission {
+            permission,
+            or_owner,
+        }) => {
+            let actor = requester.actor()?;
+            if or_owner || actor.has(permission) {
+                Ok(())
+            } else {
+                Err(Error::Forbidden)
+            }
+        }
+    }
+}
+
+/// Settles a field whose directive says `orOwner` once the object is known: the person it belongs
+/// to may use it, and who holds the directive's permission.
+pub struct Owner(pub Uuid);
+
+impl Guard for Owner {
+    async fn check(&self, ctx: &Context<'_>) -> async_graphql::Result<()> {
+        let caller = ctx.data_unchecked::<Caller>();
+        if caller.is(self.0) {
+            return Ok(());
+        }
+        let actor = caller.requester().actor()?;
+        let rules = ctx.data_unchecked::<SharedRules>().get();
+        let rule = rules.and_then(|rules| rules.field("User", ctx.field().name()));
+        match rule.and_then(|rule| rule.access) {
+            Some(Access::Permission { permission, .. }) if actor.has(permission) => Ok(()),
+            _ => Err(Error::Forbidden.into()),
+        }
+    }
+}
+
+impl Owner {
+    /// Names of the fields of `User` that only its owner and holders of a permission may read.
+    #[must_use]
+    pub fn fields(rules: &Rules) -> HashSet<&str> {
+        let guarded = |rule: &FieldRule| {
+            matches!(rule.access, Some(Access::Permission { or_owner: true, .. }))
+        };
+        rules
+            .fields("User")
+            .filter(|(_, rule)| guarded(rule))
+            .map(|(name, _)| name)
+            .collect()
+    }
+}
+
+fn path(node: &QueryPathNode<'_>) -> Vec<PathSegment> {
+    let segment = |segment: &QueryPathSegment<'_>| match segment {
+        QueryPathSegment::Index(index) => PathSegment::Index(*index),
+        QueryPathSegment::Name(name) => PathSegment::Field((*name).to_owned()),
+    };
+    let mut path: Vec<_> = node
+        .parents()
+        .map(|parent| segment(&parent.segment))
+        .collect();
+    path.reverse();
+    path.push(segment(&node.segment));
+    path
+}
+
+/// The last net: an error leaves with a known code, an internal one with the request's id, and one
+/// that nobody foresaw without its text.
+fn publishable(mut error: ServerError, request_id: Option<&RequestId>) -> ServerError {
+    let extensions = error.extensions.get_or_insert_default();
+    if extensions.get(CODE).is_none() {
+        if error.message.starts_with("Failed to parse ") {
+            // The library's words about a value that does not fit its type.
+            extensions.set(CODE, Code::BadUserInput.as_str());
+        } else {
+            tracing::error!(error = %error.message, "An error without a code was held back");
+            INTERNAL.clone_into(&mut error.message);
+            extensions.set(CODE, Code::InternalServerError.as_str());
+        }
+    }
+    if extensions.get(CODE) == Some(&Value::from(Code::InternalServerError.as_str()))
+        && let Some(RequestId(id)) = request_id
+    {
+        extensions.set("requestId", id.as_str());
+    }
+    error.source = None;
+    error
+}

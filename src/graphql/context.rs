@@ -1,0 +1,120 @@
+//! What a resolver finds in its context: the application, the caller, the loaders.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_graphql::Context;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::auth::requester::{Actor, ClientInfo, Requester};
+use crate::error::Result;
+use crate::graphql::loader::Loaders;
+use crate::services::login::SignedIn;
+
+/// Names a request in answers and in the log.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub String);
+
+/// Whether execution began: what failed before is a request error, without `data`.
+#[derive(Clone, Debug, Default)]
+pub struct Executed(Arc<AtomicBool>);
+
+impl Executed {
+    /// Notes that execution began.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether execution began.
+    #[must_use]
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Who makes the request, and who proved to be somebody in the course of it.
+pub struct Caller {
+    requester: Requester,
+    client: ClientInfo,
+    proved: Mutex<HashSet<Uuid>>,
+}
+
+impl Caller {
+    /// A caller as of the beginning of the request.
+    #[must_use]
+    pub fn new(requester: Requester, client: ClientInfo) -> Self {
+        Self {
+            requester,
+            client,
+            proved: Mutex::default(),
+        }
+    }
+
+    /// Who made the request.
+    #[must_use]
+    pub fn requester(&self) -> &Requester {
+        &self.requester
+    }
+
+    /// From where it comes.
+    #[must_use]
+    pub fn client(&self) -> &ClientInfo {
+        &self.client
+    }
+
+    /// Whether the account or session `id` is the caller's own: of the session that made the
+    /// request, or opened by it. The latter opens no field to the caller but those of the account
+    /// that the answer holds.
+    #[must_use]
+    pub fn is(&self, id: Uuid) -> bool {
+        self.requester
+            .signed_in()
+            .is_some_and(|actor| actor.user_id() == id || actor.session().id == id)
+            || self
+                .proved
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains(&id)
+    }
+
+    /// Notes that the request opened a session.
+    pub fn proved(&self, signed_in: &SignedIn) {
+        let mut proved = self.proved.lock().unwrap_or_else(PoisonError::into_inner);
+        proved.extend([signed_in.user.id, signed_in.session.id]);
+    }
+}
+
+/// Short ways to what a request carries.
+pub trait ContextExt<'a> {
+    /// The application.
+    fn app(&self) -> &'a App;
+    /// The caller.
+    fn caller(&self) -> &'a Caller;
+    /// The signed-in caller.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when nobody is signed in.
+    fn actor(&self) -> Result<&'a Actor>;
+    /// The loaders of this request.
+    fn loaders(&self) -> &'a Loaders;
+}
+
+impl<'a> ContextExt<'a> for Context<'a> {
+    fn app(&self) -> &'a App {
+        self.data_unchecked::<App>()
+    }
+
+    fn caller(&self) -> &'a Caller {
+        self.data_unchecked::<Caller>()
+    }
+
+    fn actor(&self) -> Result<&'a Actor> {
+        self.caller().requester().actor()
+    }
+
+    fn loaders(&self) -> &'a Loaders {
+        self.data_unchecked::<Loaders>()
+    }
+}

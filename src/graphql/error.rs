@@ -1,0 +1,110 @@
+//! How failures reach clients: which code, which words, and never a cause. The last net lies in `access`.
+
+use async_graphql::ErrorExtensionValues;
+
+use crate::error::{Error, Result, UserError, seconds_up};
+
+/// The field of `extensions` that tells the code.
+pub const CODE: &str = "code";
+
+/// Codes of the top-level `errors` list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// A request parameter or an argument is malformed.
+    BadUserInput,
+    /// The caller may not do this.
+    Forbidden,
+    /// The document is not GraphQL.
+    GraphqlParseFailed,
+    /// The document does not fit the schema.
+    GraphqlValidationFailed,
+    /// A fault of the server; `requestId` names the log lines.
+    InternalServerError,
+    /// The method does not fit the operation.
+    MethodNotAllowed,
+    /// No operation, or more than one, is meant.
+    OperationResolutionFailure,
+    /// The document is larger, deeper or costlier than allowed.
+    QueryTooComplex,
+    /// Too busy; `retryAfter` says when to come back.
+    RateLimited,
+    /// The server cannot reach its database, or took too long.
+    ServiceUnavailable,
+    /// No session, or an access token that is good no more.
+    Unauthenticated,
+}
+
+impl Code {
+    /// The code as clients read it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadUserInput => "BAD_USER_INPUT",
+            Self::Forbidden => "FORBIDDEN",
+            Self::GraphqlParseFailed => "GRAPHQL_PARSE_FAILED",
+            Self::GraphqlValidationFailed => "GRAPHQL_VALIDATION_FAILED",
+            Self::InternalServerError => "INTERNAL_SERVER_ERROR",
+            Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
+            Self::OperationResolutionFailure => "OPERATION_RESOLUTION_FAILURE",
+            Self::QueryTooComplex => "QUERY_TOO_COMPLEX",
+            Self::RateLimited => "RATE_LIMITED",
+            Self::ServiceUnavailable => "SERVICE_UNAVAILABLE",
+            Self::Unauthenticated => "UNAUTHENTICATED",
+        }
+    }
+}
+
+/// What is said of every internal error.
+pub const INTERNAL: &str = "Internal server error.";
+
+impl From<Error> for async_graphql::Error {
+    fn from(error: Error) -> Self {
+        let (code, message) = match &error {
+            // A service that refuses belongs behind `settle`; a query has no payload to put it in.
+            Error::Refused(errors) => (Code::BadUserInput, refusal(errors)),
+            Error::Unauthenticated => (Code::Unauthenticated, "Sign in first.".to_owned()),
+            Error::Forbidden => (Code::Forbidden, "You may not do this.".to_owned()),
+            Error::BadInput(message) => (Code::BadUserInput, message.clone()),
+            Error::RateLimited(_) => (Code::RateLimited, "Too busy. Try again later.".to_owned()),
+            Error::Unavailable => (
+                Code::ServiceUnavailable,
+                "Not available now. Try again later.".to_owned(),
+            ),
+            Error::Internal(cause) => {
+                tracing::error!(error = ?cause, "A request failed: {cause}");
+                (Code::InternalServerError, INTERNAL.to_owned())
+            }
+        };
+        let mut extensions = ErrorExtensionValues::default();
+        extensions.set(CODE, code.as_str());
+        if let Error::RateLimited(wait) = error {
+            extensions.set("retryAfter", seconds_up(wait));
+        }
+        Self {
+            message,
+            source: None,
+            extensions: Some(extensions),
+        }
+    }
+}
+
+fn refusal(errors: &[UserError]) -> String {
+    let message = |error: &UserError| match error {
+        UserError::InvalidValue(error) => error.message.clone(),
+        UserError::TooManyAttempts(error) => error.message.clone(),
+        UserError::General(error) => error.message.clone(),
+    };
+    errors.iter().map(message).collect::<Vec<_>>().join(" ")
+}
+
+/// Parts what a payload tells from what fails the field.
+///
+/// # Errors
+/// Everything but a refusal.
+pub fn settle<T>(result: Result<T>) -> Result<(Option<T>, Vec<UserError>)> {
+    match result {
+        Ok(value) => Ok((Some(value), Vec::new())),
+        Err(Error::Refused(errors)) => Ok((None, errors)),
+        Err(error) => Err(error),
+    }
+}

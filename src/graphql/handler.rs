@@ -1,0 +1,544 @@
+//! GraphQL over HTTP: takes requests in, guards the document, runs it and encodes the answer.
+//!
+//! GET runs queries only, POST takes one JSON object and nothing else, so that no page of another
+//! origin can send a mutation without asking first (GraphQL over HTTP; OWASP CSRF cheat sheet).
+
+use async_graphql::parser::types::{ExecutableDocument, OperationDefinition, OperationType};
+use async_graphql::{Request, Variables};
+use axum::Extension;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request as HttpRequest, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tracing::Instrument as _;
+
+use crate::app::App;
+use crate::auth::requester::{ClientInfo, Requester};
+use crate::error::Error;
+use crate::graphql::Api;
+use crate::graphql::context::{Caller, Executed, RequestId};
+use crate::graphql::document::{self, Refusal};
+use crate::graphql::error::{Code, INTERNAL};
+use crate::graphql::loader::Loaders;
+use crate::services::login;
+
+const CHALLENGE: &str = "Bearer error=\"invalid_token\"";
+
+/// The parameters of a request (GraphQL over HTTP, section 5); unknown ones are ignored.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Params {
+    query: Option<String>,
+    operation_name: Option<String>,
+    variables: Option<Map<String, Value>>,
+    // Read for its form only: nothing that a client could say there is understood.
+    #[serde(rename = "extensions")]
+    _extensions: Option<Map<String, Value>>,
+}
+
+/// The form of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Media {
+    /// `application/graphql-response+json`: the status tells whether the request was executed.
+    GraphqlResponse,
+    /// `application/json`: 200 for every answer that is GraphQL's.
+    Json,
+}
+
+/// A refusal on the way to execution.
+#[derive(Debug)]
+struct Refused {
+    status: StatusCode,
+    code: Code,
+    message: String,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Refused {
+    fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+            header: None,
+        }
+    }
+
+    fn parameter(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, Code::BadUserInput, message)
+    }
+
+    fn with(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.header = Some((name, HeaderValue::from_static(value)));
+        self
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, refusal.code, refusal.message)
+    }
+}
+
+/// Answers one GraphQL request.
+pub async fn graphql(
+    State(app): State<App>,
+    Extension(api): Extension<Api>,
+    Extension(request_id): Extension<RequestId>,
+    Extension(client): Extension<ClientInfo>,
+    request: HttpRequest,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let Some(media) = Media::accepted(&parts.headers) else {
+        let message = "Send `Accept: application/graphql-response+json`.";
+        return refuse(
+            Media::Json,
+            Refused::new(StatusCode::NOT_ACCEPTABLE, Code::BadUserInput, message),
+        );
+    };
+    match answer(&app, &api, request_id, client, &parts, body).await {
+        Ok(answer) => answer.encode(media),
+        Err(refused) => refuse(media, refused),
+    }
+}
+
+async fn answer(
+    app: &App,
+    api: &Api,
+    request_id: RequestId,
+    client: ClientInfo,
+    parts: &Parts,
+    body: Body,
+) -> Result<Answer, Refused> {
+    let params = Params::read(parts, body, app.config.http.max_body_bytes).await?;
+    let text = params
+        .query
+        .ok_or_else(|| Refused::parameter("`query` is missing."))?;
+    let variables = params.variables.unwrap_or_default();
+    let limits = &app.config.limits;
+    document::scan(&text, limits)?;
+    refuse_nul(&text, &variables)?;
+    let document = parse(&text)?;
+    let operation = document::operation(&document, params.operation_name.as_deref())?;
+    if parts.method == Method::GET && operation.ty != OperationType::Query {
+        let message = "GET runs queries only; send this by POST.";
+        let refused = Refused::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            Code::MethodNotAllowed,
+            message,
+        );
+        return Err(refused.with(header::ALLOW, "POST"));
+    }
+    require_variables(operation, &variables)?;
+    document::measure(&document, operation, &variables, api.rules(), limits)?;
+    let requester = requester(app, api, &parts.headers, operation).await?;
+
+    let executed = Executed::default();
+    let loaders = Loaders::new(app);
+    if let Some(actor) = requester.signed_in() {
+        loaders.prime(actor).await;
+    }
+    let mut request = Request::new(text)
+        .variables(Variables::from_json(variables.into()))
+        .data(app.clone())
+        .data(Caller::new(requester, client))
+        .data(loaders)
+        .data(executed.clone())
+        .data(request_id.clone());
+    request.operation_name = params.operation_name;
+    if !app.config.introspection() {
+        request = request.disable_introspection();
+    }
+    request.set_parsed_query(document);
+    let response = run(app, api, request, &request_id).await?;
+    Ok(Answer {
+        response,
+        executed: executed.get(),
+    })
+}
+
+/// Runs the request in a task of its own, so that a client that hangs up cuts no transaction in two.
+async fn run(
+    app: &App,
+    api: &Api,
+    request: Request,
+    RequestId(id): &RequestId,
+) -> Result<async_graphql::Response, Refused> {
+    let schema = api.schema.clone();
+    let mut task = app
+        .tasks
+        .spawn(async move { schema.execute(request).await }.in_current_span());
+    match tokio::time::timeout(app.config.request_timeout(), &mut task).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(error)) => {
+            tracing::error!(error = %error, "A resolver panicked: {error}");
+            let message = format!("{INTERNAL} Request {id}.");
+            Err(Refused::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                Code::InternalServerError,
+                message,
+            ))
+        }
+        Err(_) => {
+            task.abort();
+            tracing::warn!(
+                "A request was given up after {:?}",
+                app.config.request_timeout()
+            );
+            Err(unavailable("The request took too long."))
+        }
+    }
+}
+
+fn unavailable(message: &str) -> Refused {
+    Refused::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        Code::ServiceUnavailable,
+        message,
+    )
+    .with(header::RETRY_AFTER, "1")
+}
+
+impl Params {
+    async fn read(parts: &Parts, body: Body, limit: usize) -> Result<Self, Refused> {
+        if parts.method == Method::GET {
+            return Self::from_url(parts.uri.query().unwrap_or_default());
+        }
+        if !is_json(&parts.headers) {
+            let message = "Send `Content-Type: application/json`.";
+            return Err(Refused::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                Code::BadUserInput,
+                message,
+            ));
+        }
+        let bytes = to_bytes(body, limit).await.map_err(|_| {
+            let message = format!("A body has at most {limit} bytes.");
+            Refused::new(StatusCode::PAYLOAD_TOO_LARGE, Code::BadUserInput, message)
+        })?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            Refused::parameter(if error.is_data() {
+                "The body must be one JSON object with `query` and `operationName` as strings, `variables` and \
+                 `extensions` as objects."
+            } else {
+                "The body is not JSON."
+            })
+        })
+    }
+
+    fn from_url(query: &str) -> Result<Self, Refused> {
+        let mut params = Self::default();
+        let object = |name: &str, text: &str| {
+            serde_json::from_str(text)
+                .map_err(|_| Refused::parameter(format!("`{name}` must be a JSON object.")))
+        };
+        for (name, value) in
+            url::form_urlencoded::parse(query.as_bytes()).filter(|(_, value)| !value.is_empty())
+        {
+            match &*name {
+                "query" => params.query = Some(value.into_owned()),
+                "operationName" => params.operation_name = Some(value.into_owned()),
+                "variables" => params.variables = object("variables", &value)?,
+                "extensions" => params._extensions = object("extensions", &value)?,
+                _ => {}
+            }
+        }
+        Ok(params)
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(Ok(value)) = headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str) else {
+        return false;
+    };
+    let value = value.to_ascii_lowercase();
+    let mut parts = value.split(';').map(str::trim);
+    parts.next() == Some("application/json")
+        && parts.all(|part| {
+            part.strip_prefix("charset=")
+                .is_none_or(|charset| charset.trim_matches('"') == "utf-8")
+        })
+}
+
+impl Media {
+    /// The form that the client prefers among those there are; `None` when it takes neither.
+    fn accepted(headers: &HeaderMap) -> Option<Self> {
+        let Some(accept) = headers.get(header::ACCEPT) else {
+            return Some(Self::Json);
+        };
+        let accept = accept.to_str().ok()?.to_ascii_lowercase();
+        let mut best: Option<(f32, bool, Self)> = None;
+        for range in accept.split(',') {
+            let mut parts = range.split(';').map(str::trim);
+            let (media, exact) = match parts.next()? {
+                "application/graphql-response+json" => (Self::GraphqlResponse, true),
+                "application/json" => (Self::Json, true),
+                "application/*" | "*/*" => (Self::Json, false),
+                _ => continue,
+            };
+            let quality = parts
+                .find_map(|part| part.strip_prefix("q="))
+                .map_or(1.0, |q| q.parse().unwrap_or(0.0));
+            let better = match best {
+                None => true,
+                Some((best_quality, best_exact, best_media)) => {
+                    quality > best_quality
+                        || (quality >= best_quality
+                            && exact
+                            && (!best_exact
+                                || (media, best_media) == (Self::GraphqlResponse, Self::Json)))
+                }
+            };
+            if quality > 0.0 && better {
+                best = Some((quality, exact, media));
+            }
+        }
+        best.map(|(_, _, media)| media)
+    }
+
+    const fn content_type(self) -> &'static str {
+        match self {
+            Self::GraphqlResponse => "application/graphql-response+json; charset=utf-8",
+            Self::Json => "application/json; charset=utf-8",
+        }
+    }
+}
+
+fn parse(text: &str) -> Result<ExecutableDocument, Refused> {
+    async_graphql::parser::parse_query(text).map_err(|error| {
+        // The parser repeats the document, passwords included; its last line says what it expected.
+        let error = error.to_string();
+        let expected = error
+            .lines()
+            .last()
+            .unwrap_or_default()
+            .trim_start_matches([' ', '=']);
+        let message = if expected.starts_with("expected ") {
+            expected
+        } else {
+            "The document is not GraphQL."
+        };
+        Refused::new(StatusCode::BAD_REQUEST, Code::GraphqlParseFailed, message)
+    })
+}
+
+/// PostgreSQL keeps no U+0000 in text, and no field has a use for it.
+fn refuse_nul(text: &str, variables: &Map<String, Value>) -> Result<(), Refused> {
+    fn holds_nul(value: &Value) -> bool {
+        match value {
+            Value::String(text) => text.contains('\0'),
+            Value::Array(items) => items.iter().any(holds_nul),
+            Value::Object(map) => map
+                .iter()
+                .any(|(key, value)| key.contains('\0') || holds_nul(value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        }
+    }
+    let in_text = text.contains('\0') || text.contains("\\u0000") || text.contains("\\u{0");
+    if in_text
+        || variables
+            .iter()
+            .any(|(key, value)| key.contains('\0') || holds_nul(value))
+    {
+        return Err(Refused::parameter("The character U+0000 is not accepted."));
+    }
+    Ok(())
+}
+
+fn require_variables(
+    operation: &OperationDefinition,
+    variables: &Map<String, Value>,
+) -> Result<(), Refused> {
+    for definition in &operation.variable_definitions {
+        let definition = &definition.node;
+        let name = definition.name.node.as_str();
+        let compulsory = !definition.var_type.node.nullable && definition.default_value.is_none();
+        if compulsory && variables.get(name).is_none_or(Value::is_null) {
+            return Err(Refused::parameter(format!(
+                "The variable `${name}` is required."
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Who sends the request.
+///
+/// An access token that is not good is refused with 401, so that clients learn at once that they
+/// have to refresh it. Only where nothing but open mutations is asked, as for signing in and
+/// refreshing itself, it counts as none.
+async fn requester(
+    app: &App,
+    api: &Api,
+    headers: &HeaderMap,
+    operation: &OperationDefinition,
+) -> Result<Requester, Refused> {
+    let Some(token) = bearer(headers) else {
+        return Ok(Requester::Anonymous);
+    };
+    match login::authenticate(app, token).await {
+        Ok(Some(actor)) => Ok(Requester::User(actor)),
+        Ok(None) if document::is_public(operation, api.rules()) => Ok(Requester::Anonymous),
+        Ok(None) => {
+            let message = "The access token is unknown, past its end, or its session has ended.";
+            let refused = Refused::new(StatusCode::UNAUTHORIZED, Code::Unauthenticated, message);
+            Err(refused.with(header::WWW_AUTHENTICATE, CHALLENGE))
+        }
+        Err(Error::Internal(cause)) => {
+            tracing::error!(error = ?cause, "The caller could not be told: {cause}");
+            Err(Refused::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                Code::InternalServerError,
+                INTERNAL,
+            ))
+        }
+        Err(_) => Err(unavailable("Not available now. Try again later.")),
+    }
+}
+
+/// The token of `Authorization: Bearer …` (RFC 6750, section 2.1); an empty one counts as none.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+struct Answer {
+    response: async_graphql::Response,
+    executed: bool,
+}
+
+impl Answer {
+    fn encode(self, media: Media) -> Response {
+        let Self { response, executed } = self;
+        if executed {
+            let body = serde_json::to_vec(&response).unwrap_or_default();
+            let mut answer = respond(media, StatusCode::OK, body);
+            if let Some(wait) = retry_after(&response) {
+                answer.headers_mut().insert(header::RETRY_AFTER, wait);
+            }
+            return answer;
+        }
+        // Nothing ran, so there is no `data`: the document does not fit the schema.
+        let errors: Vec<Value> = response
+            .errors
+            .iter()
+            .map(|error| {
+                let extensions = json!({ "code": Code::GraphqlValidationFailed.as_str() });
+                json!({ "message": error.message, "locations": error.locations, "extensions": extensions })
+            })
+            .collect();
+        let status = if media == Media::Json {
+            StatusCode::OK
+        } else {
+            StatusCode::BAD_REQUEST
+        };
+        respond(
+            media,
+            status,
+            json!({ "errors": errors }).to_string().into_bytes(),
+        )
+    }
+}
+
+/// The longest wait that an error of the answer names, for the header.
+fn retry_after(response: &async_graphql::Response) -> Option<HeaderValue> {
+    let wait =
+        |error: &async_graphql::ServerError| match error.extensions.as_ref()?.get("retryAfter")? {
+            async_graphql::Value::Number(seconds) => seconds.as_u64(),
+            _ => None,
+        };
+    response
+        .errors
+        .iter()
+        .filter_map(wait)
+        .max()
+        .map(HeaderValue::from)
+}
+
+fn refuse(media: Media, refused: Refused) -> Response {
+    let Refused {
+        status,
+        code,
+        message,
+        header,
+    } = refused;
+    // In the old media type, 200 is for every well-formed request, whatever GraphQL says of it.
+    let graphql_said_it = matches!(
+        code,
+        Code::GraphqlParseFailed
+            | Code::GraphqlValidationFailed
+            | Code::OperationResolutionFailure
+            | Code::QueryTooComplex
+    );
+    let status = if media == Media::Json && graphql_said_it {
+        StatusCode::OK
+    } else {
+        status
+    };
+    let body =
+        json!({ "errors": [{ "message": message, "extensions": { "code": code.as_str() } }] });
+    let mut response = respond(media, status, body.to_string().into_bytes());
+    if let Some((name, value)) = header {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+fn respond(media: Media, status: StatusCode, body: Vec<u8>) -> Response {
+    let vary = HeaderValue::from_static("Accept, Authorization, Cookie, Origin");
+    let content_type = HeaderValue::from_static(media.content_type());
+    (
+        status,
+        [(header::CONTENT_TYPE, content_type), (header::VARY, vary)],
+        body,
+    )
+        .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn media(accept: &str) -> Option<Media> {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            header::ACCEPT,
+            HeaderValue::from_str(accept).expect("a header"),
+        );
+        Media::accepted(&headers)
+    }
+
+    #[test]
+    fn the_client_chooses_the_media_type() {
+        assert_eq!(Media::accepted(&HeaderMap::new()), Some(Media::Json));
+        assert_eq!(media("*/*"), Some(Media::Json));
+        assert_eq!(media("application/json"), Some(Media::Json));
+        assert_eq!(
+            media("application/graphql-response+json"),
+            Some(Media::GraphqlResponse)
+        );
+        assert_eq!(
+            media("application/graphql-response+json, application/json;q=0.9"),
+            Some(Media::GraphqlResponse)
+        );
+        assert_eq!(
+            media("application/json, application/graphql-response+json"),
+            Some(Media::GraphqlResponse)
+        );
+        assert_eq!(
+            media("application/graphql-response+json;q=0.5, application/json"),
+            Some(Media::Json)
+        );
+        assert_eq!(
+            media("*/*, application/graphql-response+json"),
+            Some(Media::GraphqlResponse)
+        );
+        assert_eq!(media("text/html"), None);
+        assert_eq!(media("application/json;q=0"), None);
+    }
+}

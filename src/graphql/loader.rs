@@ -1,0 +1,174 @@
+//! Dataloaders: one batch, one statement for each relation and level. A new set for each request, so
+//! that nothing of one caller is seen by another.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::Duration;
+
+use async_graphql::dataloader::{DataLoader, HashMapCache, Loader};
+use async_graphql::runtime::{TokioSpawner, TokioTimer};
+use chrono::TimeDelta;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::auth::requester::Actor;
+use crate::error::{Error, Result};
+use crate::models::background::Background;
+use crate::models::permission::Permission;
+use crate::models::personalization::Personalization;
+use crate::models::profile::Profile;
+use crate::models::role::Role;
+use crate::models::session::Session;
+use crate::models::user::User;
+use crate::models::verification_token::VerificationToken;
+use crate::scalar::DateTime;
+
+/// The loaders of one request.
+pub struct Loaders(DataLoader<Database, HashMapCache>);
+
+/// What the loaders load from.
+pub struct Database(App);
+
+impl Loaders {
+    /// Empty loaders.
+    #[must_use]
+    pub fn new(app: &App) -> Self {
+        let (spawner, timer) = (TokioSpawner::current(), TokioTimer::default());
+        let loader = DataLoader::with_cache(
+            Database(app.clone()),
+            spawner,
+            timer,
+            HashMapCache::default(),
+        );
+        // Without a pause: a batch leaves when every resolver of a level has asked.
+        Self(loader.delay(Duration::ZERO).max_batch_size(1000))
+    }
+
+    /// Puts in what is known of the caller already.
+    pub async fn prime(&self, actor: &Actor) {
+        let user = actor.user();
+        self.0.feed_one(UserById(user.id), user.clone()).await;
+        self.0
+            .feed_one(PermissionNamesOf(user.id), actor.permissions().to_vec())
+            .await;
+        self.0
+            .feed_one(SessionById(actor.session().id), actor.session().clone())
+            .await;
+    }
+
+    /// What belongs to `key`, if anything does.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn one<K>(&self, key: K) -> Result<Option<<Database as Loader<K>>::Value>>
+    where
+        K: Send + Sync + Hash + Eq + Clone + 'static,
+        Database: Loader<K, Error = Error>,
+    {
+        self.0.load_one(key).await
+    }
+
+    /// Forgets everything, before a change.
+    pub fn forget(&self) {
+        self.0.clear::<UserById>();
+        self.0.clear::<ProfileOf>();
+        self.0.clear::<BackgroundOf>();
+        self.0.clear::<PersonalizationOf>();
+        self.0.clear::<RolesOf>();
+        self.0.clear::<PermissionsOfRole>();
+        self.0.clear::<PermissionNamesOf>();
+        self.0.clear::<VerificationsOf>();
+        self.0.clear::<RoleById>();
+        self.0.clear::<PermissionById>();
+        self.0.clear::<SessionById>();
+    }
+}
+
+/// A relation: its key, what belongs to it, and the one query that loads a batch. `one` relations
+/// have at most one value for a key, `many` a list.
+macro_rules! relation {
+    ($(#[$doc:meta])* one $key:ident -> $value:ty, $id:ident, |$conn:ident, $ids:ident, $now:ident| $query:expr) => {
+        relation!(@key $(#[$doc])* $key, $value, |$conn, $ids, $now| {
+            let rows: Vec<$value> = $query;
+            rows.into_iter().map(|row| ($key(row.$id), row)).collect()
+        });
+    };
+    ($(#[$doc:meta])* many $key:ident -> $value:ty, |$conn:ident, $ids:ident, $now:ident| $query:expr) => {
+        relation!(@key $(#[$doc])* $key, Vec<$value>, |$conn, $ids, $now| {
+            let rows: Vec<(Uuid, $value)> = $query;
+            let mut lists: HashMap<$key, Vec<$value>> = HashMap::new();
+            for (id, value) in rows {
+                lists.entry($key(id)).or_default().push(value);
+            }
+            lists
+        });
+    };
+    (@key $(#[$doc:meta])* $key:ident, $value:ty, |$conn:ident, $ids:ident, $now:ident| $load:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub struct $key(pub Uuid);
+
+        impl Loader<$key> for Database {
+            type Value = $value;
+            type Error = Error;
+
+            async fn load(&self, keys: &[$key]) -> Result<HashMap<$key, $value>> {
+                let mut $ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+                // Sorted, so that equal batches are equal statements in the database's log.
+                $ids.sort_unstable();
+                let $now: DateTime = self.0.now();
+                let $conn = &mut *self.0.db.conn().await?;
+                Ok($load)
+            }
+        }
+    };
+}
+
+relation! {
+    /// An account by its id.
+    one UserById -> User, id, |conn, ids, _now| User::by_ids(conn, &ids).await?
+}
+relation! {
+    /// The profile of an account.
+    one ProfileOf -> Profile, user_id, |conn, ids, _now| Profile::by_users(conn, &ids).await?
+}
+relation! {
+    /// The background of an account.
+    one BackgroundOf -> Background, user_id, |conn, ids, _now| Background::by_users(conn, &ids).await?
+}
+relation! {
+    /// What is kept about the taste of an account.
+    one PersonalizationOf -> Personalization, user_id, |conn, ids, _now| Personalization::by_users(conn, &ids).await?
+}
+relation! {
+    /// A role by its id.
+    one RoleById -> Role, id, |conn, ids, _now| Role::by_ids(conn, &ids).await?
+}
+relation! {
+    /// A permission by its id.
+    one PermissionById -> Permission, id, |conn, ids, _now| Permission::by_ids(conn, &ids).await?
+}
+relation! {
+    /// A live session by its id.
+    one SessionById -> Session, id, |conn, ids, now| Session::live_by_ids(conn, &ids, now).await?
+}
+relation! {
+    /// The roles that an account holds, by name.
+    many RolesOf -> Role, |conn, ids, _now| Role::by_users(conn, &ids).await?
+}
+relation! {
+    /// The permissions that a role grants, by name.
+    many PermissionsOfRole -> Permission, |conn, ids, _now| Permission::by_roles(conn, &ids).await?
+}
+relation! {
+    /// The names of the permissions that an account's roles add up to.
+    many PermissionNamesOf -> String, |conn, ids, _now| Permission::names_by_users(conn, &ids).await?
+}
+relation! {
+    /// The tokens mailed for an account in the last 30 days, the newest first.
+    many VerificationsOf -> VerificationToken, |conn, ids, now| {
+        let since = DateTime(*now - TimeDelta::days(30));
+        let tokens = VerificationToken::by_users(conn, &ids, since).await?;
+        tokens.into_iter().map(|token| (token.user_id, token)).collect()
+    }
+}

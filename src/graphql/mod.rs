@@ -1,0 +1,98 @@
+//! The GraphQL door: the schema, its guard layer and its HTTP handler. It parses, asks a service, shapes
+//! the answer; what the product does lies in `services`.
+
+pub mod access;
+pub mod context;
+pub mod directive;
+pub mod document;
+pub mod error;
+pub mod handler;
+pub mod loader;
+pub mod login;
+pub mod node;
+pub mod page;
+pub mod profile;
+pub mod role;
+pub mod sdl;
+pub mod session;
+pub mod user;
+pub mod verification;
+pub mod viewer;
+
+use std::sync::Arc;
+
+use async_graphql::{EmptySubscription, MergedObject};
+use uuid::Uuid;
+
+use crate::error::{GeneralError, InvalidValueError, TooManyAttemptsError};
+use access::{AccessLayer, SharedRules};
+use sdl::Rules;
+
+/// Everything that can be read.
+#[derive(MergedObject, Default)]
+pub struct Query(
+    viewer::ViewerQuery,
+    user::UserQuery,
+    role::RoleQuery,
+    node::NodeQuery,
+);
+
+/// Everything that can be changed.
+#[derive(MergedObject, Default)]
+pub struct Mutation(
+    login::LoginMutation,
+    profile::ProfileMutation,
+    role::RoleMutation,
+);
+
+/// The schema.
+pub type Schema = async_graphql::Schema<Query, Mutation, EmptySubscription>;
+
+/// A schema with the rules that its directives state. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    /// The schema.
+    pub schema: Schema,
+    rules: SharedRules,
+}
+
+impl Api {
+    /// Builds the schema and reads the rules from its text.
+    ///
+    /// # Errors
+    /// If a directive does not say what it must.
+    pub fn new() -> anyhow::Result<Self> {
+        let rules = SharedRules::default();
+        let schema = Schema::build(Query::default(), Mutation::default(), EmptySubscription)
+            .register_output_type::<InvalidValueError>()
+            .register_output_type::<TooManyAttemptsError>()
+            .register_output_type::<GeneralError>()
+            .override_output_type_description::<Uuid>(
+                "A 128-bit identifier in its 36-character lower-case form.",
+            )
+            .data(Arc::clone(&rules))
+            .extension(AccessLayer(Arc::clone(&rules)))
+            .disable_suggestions()
+            .finish();
+        let parsed = Rules::parse(&schema.sdl_with_options(sdl::options()))?;
+        rules
+            .set(parsed)
+            .map_err(|_| anyhow::anyhow!("the rules are set once"))?;
+        Ok(Self { schema, rules })
+    }
+
+    /// What the directives say.
+    ///
+    /// # Panics
+    /// Never: [`Api::new`] sets them.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        self.rules.get().expect("set when the schema was built")
+    }
+
+    /// The schema as text, the content of `schema.graphql`.
+    #[must_use]
+    pub fn sdl(&self) -> String {
+        self.schema.sdl_with_options(sdl::options())
+    }
+}

@@ -1,0 +1,113 @@
+//! Changing what an account says of itself: profile, background, personalization.
+
+use async_graphql::{Context, Object, SimpleObject};
+
+use crate::error::{Result, UserError};
+use crate::graphql::context::ContextExt as _;
+use crate::graphql::directive::requires_permission;
+use crate::graphql::error::settle;
+use crate::graphql::node::Kind;
+use crate::models::background::Background;
+use crate::models::permission::SystemPermission;
+use crate::models::personalization::Personalization;
+use crate::models::profile::Profile;
+use crate::models::user::User;
+use crate::services::background::UpdateBackgroundInput;
+use crate::services::personalization::UpdatePersonalizationInput;
+use crate::services::profile::UpdateProfileInput;
+use crate::services::{background, personalization, profile};
+
+/// The profile after the change.
+#[derive(SimpleObject)]
+pub struct UpdateProfilePayload {
+    /// Why nothing was changed; empty on success.
+    errors: Vec<UserError>,
+    /// The profile; null exactly when `errors` is not empty.
+    profile: Option<Profile>,
+    /// The account; null exactly when `errors` is not empty.
+    user: Option<User>,
+}
+
+/// The background after the change.
+#[derive(SimpleObject)]
+pub struct UpdateBackgroundPayload {
+    /// The background; null exactly when `errors` is not empty.
+    background: Option<Background>,
+    /// Why nothing was changed; empty on success.
+    errors: Vec<UserError>,
+    /// The account; null exactly when `errors` is not empty.
+    user: Option<User>,
+}
+
+/// What is kept after the change.
+#[derive(SimpleObject)]
+pub struct UpdatePersonalizationPayload {
+    /// Why nothing was changed; empty on success.
+    errors: Vec<UserError>,
+    /// What is kept; null exactly when `errors` is not empty.
+    personalization: Option<Personalization>,
+    /// The account; null exactly when `errors` is not empty.
+    user: Option<User>,
+}
+
+/// Changing what an account says of itself.
+#[derive(Default)]
+pub struct ProfileMutation;
+
+#[Object]
+impl ProfileMutation {
+    /// Change the background. A field left out stays; null clears it.
+    #[graphql(directive = requires_permission::apply(SystemPermission::WriteOwn, false))]
+    async fn update_background(
+        &self,
+        ctx: &Context<'_>,
+        input: UpdateBackgroundInput,
+    ) -> Result<Option<UpdateBackgroundPayload>> {
+        let actor = ctx.actor()?;
+        let (background, errors) = settle(background::update(ctx.app(), actor, input).await)?;
+        let user = background.is_some().then(|| actor.user().clone());
+        Ok(Some(UpdateBackgroundPayload {
+            background,
+            errors,
+            user,
+        }))
+    }
+
+    /// Change what is kept about taste. A field left out stays; null clears it.
+    #[graphql(directive = requires_permission::apply(SystemPermission::WriteAll, true))]
+    async fn update_personalization(
+        &self,
+        ctx: &Context<'_>,
+        input: UpdatePersonalizationInput,
+    ) -> Result<Option<UpdatePersonalizationPayload>> {
+        let actor = ctx.actor()?;
+        let user = match &input.user_id {
+            None => Some(actor.user_id()),
+            Some(id) => Kind::User.uuid(id),
+        };
+        let (changed, errors) =
+            settle(personalization::update(ctx.app(), actor, user, input).await)?;
+        let (user, personalization) = changed.unzip();
+        Ok(Some(UpdatePersonalizationPayload {
+            errors,
+            personalization,
+            user,
+        }))
+    }
+
+    /// Change names and profile. A field left out stays; null clears it.
+    #[graphql(directive = requires_permission::apply(SystemPermission::WriteOwn, false))]
+    async fn update_profile(
+        &self,
+        ctx: &Context<'_>,
+        input: UpdateProfileInput,
+    ) -> Result<Option<UpdateProfilePayload>> {
+        let (changed, errors) = settle(profile::update(ctx.app(), ctx.actor()?, input).await)?;
+        let (user, profile) = changed.unzip();
+        Ok(Some(UpdateProfilePayload {
+            errors,
+            profile,
+            user,
+        }))
+    }
+}

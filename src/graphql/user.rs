@@ -1,0 +1,424 @@
+//! `User`: the account as clients see it, alone and in pages.
+
+use async_graphql::{Context, ID, InputObject, Object, OneofObject, SimpleObject};
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::graphql::access::Owner;
+use crate::graphql::context::ContextExt as _;
+use crate::graphql::directive::{cost, list_size, page_arguments, public, requires_permission};
+use crate::graphql::loader::{
+    BackgroundOf, PermissionNamesOf, PersonalizationOf, ProfileOf, RolesOf, VerificationsOf,
+};
+use crate::graphql::node::Kind;
+use crate::graphql::page::{self, DateTimeRange, PageArguments, PageInfo, SortDirection};
+use crate::models::background::Background;
+use crate::models::permission::SystemPermission;
+use crate::models::personalization::Personalization;
+use crate::models::profile::Profile;
+use crate::models::role::Role;
+use crate::models::user::{AccountStatus, User};
+use crate::models::user_page::{Position, UserFilter, UserOrderField, position};
+use crate::models::verification_token::VerificationToken;
+use crate::scalar::{Date, DateTime, EmailAddress, Url};
+use crate::services::users::{self, Lookup, PageRequest};
+
+/// A person with an account.
+#[Object]
+impl User {
+    /// Background in software and hardware that coaching builds on; null until it was first written.
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true))]
+    async fn background(&self, ctx: &Context<'_>) -> Result<Option<Background>> {
+        ctx.loaders().one(BackgroundOf(self.id)).await
+    }
+
+    /// Picture shown beside the name.
+    async fn avatar_url(&self) -> Option<&Url> {
+        self.avatar_url.as_ref()
+    }
+
+    /// Day of birth.
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true))]
+    async fn birth_date(&self) -> Option<Date> {
+        self.birth_date
+    }
+
+    /// When coaching began.
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true))]
+    async fn coaching_start_date(&self) -> Option<DateTime> {
+        self.coaching_start_date
+    }
+
+    /// When the account came into being.
+    async fn created_at(&self) -> DateTime {
+        self.created_at
+    }
+
+    /// Address used for sign-in and mail.
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true))]
+    async fn email(&self) -> Option<&EmailAddress> {
+        Some(&self.email)
+    }
+
+    /// The address in `email` has been proved.
+    async fn email_verified(&self) -> bool {
+        self.email_verified_at.is_some()
+    }
+
+    /// When the address was last proved.
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true))]
+    async fn email_verified_at(&self) -> Option<DateTime> {
+        self.email_verified_at
+    }
+
+    /// Given name.
+    async fn first_name(&self) -> Option<&str> {
+        self.first_name.as_deref()
+    }
+
+    /// Name as it is to be shown; 2 to 255 characters.
+    async fn full_name(&self) -> &str {
+        &self.full_name
+    }
+
+    /// Opaque and stable; equal ids mean equal objects across all types.
+    pub async fn id(&self) -> ID {
+        Kind::User.id(self.id)
+    }
+
+    /// The account may sign in: its status is `ACTIVE`.
+    async fn is_active(&self) -> bool {
+        self.status == AccountStatus::Active
+    }
+
+    /// Most recent coaching session.
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true))]
+    async fn last_coaching_session(&self) -> Option<DateTime> {
+        self.last_coaching_session
+    }
+
+    /// Most recent successful sign-in.
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true))]
+    async fn last_login_at(&self) -> Option<DateTime> {
+        self.last_login_at
+    }
+
+    /// Family name.
+    async fn last_name(&self) -> Option<&str> {
+        self.last_name.as_deref()
+    }
+
+    /// Successful sign-ins so far.
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true))]
+    async fn login_count(&self) -> Option<i32> {
+        Some(self.login_count)
+    }
+
+    /// Everything the account's roles add up to: names of permissions, sorted.
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true))]
+    async fn permissions(&self, ctx: &Context<'_>) -> Result<Option<Vec<String>>> {
+        ctx.loaders()
+            .one(PermissionNamesOf(self.id))
+            .await
+            .map(|names| Some(names.unwrap_or_default()))
+    }
+
+    /// What the server has learned about the person's taste; null until it was first written.
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true))]
+    async fn personalization(&self, ctx: &Context<'_>) -> Result<Option<Personalization>> {
+        ctx.loaders().one(PersonalizationOf(self.id)).await
+    }
+
+    /// Self-description and coaching preferences.
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true))]
+    async fn profile(&self, ctx: &Context<'_>) -> Result<Option<Profile>> {
+        ctx.loaders().one(ProfileOf(self.id)).await
+    }
+
+    /// Roles the account holds, by name.
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true))]
+    async fn roles(&self, ctx: &Context<'_>) -> Result<Option<Vec<Role>>> {
+        ctx.loaders()
+            .one(RolesOf(self.id))
+            .await
+            .map(|roles| Some(roles.unwrap_or_default()))
+    }
+
+    /// Where the account is in its life.
+    async fn status(&self) -> AccountStatus {
+        self.status
+    }
+
+    /// When anything about the account last changed.
+    async fn updated_at(&self) -> DateTime {
+        self.updated_at
+    }
+
+    /// Unique name of letters, digits and underscores, at most 150; null when none was chosen.
+    async fn username(&self) -> Option<&str> {
+        self.username.as_deref()
+    }
+
+    /// Identifier of the account in every other system: `sub` in access tokens. Given
+    /// once, never changed, and it opens nothing by itself.
+    async fn uuid(&self) -> Uuid {
+        self.auth_token
+    }
+
+    /// Mailed tokens of the last 30 days, the newest first; never the tokens themselves.
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true))]
+    async fn verifications(&self, ctx: &Context<'_>) -> Result<Option<Vec<VerificationToken>>> {
+        ctx.loaders()
+            .one(VerificationsOf(self.id))
+            .await
+            .map(|tokens| Some(tokens.unwrap_or_default()))
+    }
+}
+
+/// Which single account is meant.
+#[derive(OneofObject)]
+pub enum UserLookup {
+    /// By address, without regard to case.
+    Email(String),
+    /// By id.
+    Id(ID),
+    /// By user name, without regard to case.
+    Username(String),
+    /// By the identifier that other systems know.
+    Uuid(Uuid),
+}
+
+/// All conditions given must hold.
+#[derive(InputObject, Clone, Default)]
+#[graphql(name = "UserFilter")]
+pub struct UserFilterInput {
+    /// When coaching began.
+    pub coaching_start_date: Option<DateTimeRange>,
+    /// When the account came into being.
+    pub created_at: Option<DateTimeRange>,
+    /// The address has been proved.
+    pub email_verified: Option<bool>,
+    /// The account may sign in.
+    pub is_active: Option<bool>,
+    /// Most recent successful sign-in.
+    pub last_login_at: Option<DateTimeRange>,
+    /// Holds any of these roles, by id.
+    pub roles: Option<Vec<ID>>,
+    /// Is in any of these states.
+    pub statuses: Option<Vec<AccountStatus>>,
+}
+
+/// Order of a list of accounts. Ties are broken by id, so pages never overlap.
+#[derive(InputObject, Clone, Copy)]
+pub struct UserOrder {
+    /// Which way.
+    #[graphql(default_with = "SortDirection::Desc")]
+    pub direction: SortDirection,
+    /// By what.
+    pub field: UserOrderField,
+}
+
+const NEWEST_FIRST: UserOrder = UserOrder {
+    direction: SortDirection::Desc,
+    field: UserOrderField::CreatedAt,
+};
+
+/// Page of accounts.
+pub struct UserConnection {
+    page: users::Page,
+    order: UserOrderField,
+    filter: UserFilter,
+}
+
+/// Page of accounts.
+#[Object]
+impl UserConnection {
+    /// The accounts with their cursors.
+    async fn edges(&self) -> Vec<UserEdge> {
+        let edge = |user: &User| UserEdge {
+            cursor: cursor(user, self.order),
+            node: user.clone(),
+        };
+        self.page.users.iter().map(edge).collect()
+    }
+
+    /// The accounts.
+    async fn nodes(&self) -> &[User] {
+        &self.page.users
+    }
+
+    /// Where the page lies within the list.
+    async fn page_info(&self) -> PageInfo {
+        PageInfo {
+            end_cursor: self.page.users.last().map(|user| cursor(user, self.order)),
+            has_next_page: self.page.has_next,
+            has_previous_page: self.page.has_previous,
+            start_cursor: self.page.users.first().map(|user| cursor(user, self.order)),
+        }
+    }
+
+    /// All accounts that match, counted only when selected.
+    #[graphql(directive = cost::apply(20))]
+    async fn total_count(&self, ctx: &Context<'_>) -> Result<i32> {
+        let count = users::count(ctx.app(), &self.filter).await?;
+        Ok(i32::try_from(count).unwrap_or(i32::MAX))
+    }
+}
+
+/// One account in a page.
+#[derive(SimpleObject)]
+pub struct UserEdge {
+    /// Where the account stands in the list; for `after` and `before`.
+    cursor: String,
+    /// The account.
+    node: User,
+}
+
+/// A cursor names its order too, so that one of another order is refused.
+fn cursor(user: &User, order: UserOrderField) -> String {
+    let Position { key, id } = position(user, order);
+    page::encode(&(order.as_str(), key, id))
+}
+
+fn read_cursor(cursor: Option<&String>, order: UserOrderField) -> Result<Option<Position>> {
+    let Some(cursor) = cursor else {
+        return Ok(None);
+    };
+    let (field, key, id): (String, String, Uuid) = page::decode(cursor)?;
+    let key_fits = match order {
+        UserOrderField::CreatedAt => chrono::DateTime::parse_from_rfc3339(&key).is_ok(),
+        UserOrderField::LastLoginAt => {
+            key == "-infinity" || chrono::DateTime::parse_from_rfc3339(&key).is_ok()
+        }
+        UserOrderField::Email | UserOrderField::Username => !key.contains('\0'),
+    };
+    if field == order.as_str() && key_fits {
+        Ok(Some(Position { key, id }))
+    } else {
+        Err(Error::BadInput(
+            "This is no cursor of this list.".to_owned(),
+        ))
+    }
+}
+
+/// A page of the accounts that match `filter`.
+///
+/// # Errors
+/// [`Error::BadInput`] for malformed arguments.
+pub async fn connection(
+    ctx: &Context<'_>,
+    arguments: PageArguments,
+    filter: UserFilter,
+    order: UserOrder,
+) -> Result<UserConnection> {
+    let (limit, backward) = arguments.size()?;
+    let request = PageRequest {
+        field: order.field,
+        descending: order.direction == SortDirection::Desc,
+        after: read_cursor(arguments.after.as_ref(), order.field)?,
+        before: read_cursor(arguments.before.as_ref(), order.field)?,
+        filter,
+        limit,
+        backward,
+    };
+    let page = users::page(ctx.app(), &request).await?;
+    Ok(UserConnection {
+        page,
+        order: order.field,
+        filter: request.filter,
+    })
+}
+
+fn filter(input: UserFilterInput, search: Option<String>) -> Result<UserFilter> {
+    let words: Vec<String> = search
+        .iter()
+        .flat_map(|text| text.split_whitespace())
+        .map(str::to_owned)
+        .collect();
+    if words.len() > 8 || search.is_some_and(|text| text.chars().count() > 200) {
+        return Err(Error::BadInput(
+            "A search has at most 8 words and 200 characters.".to_owned(),
+        ));
+    }
+    if input.roles.as_ref().is_some_and(|roles| roles.len() > 50) {
+        return Err(Error::BadInput("At most 50 roles.".to_owned()));
+    }
+    let span = |range: Option<DateTimeRange>| range.map(Into::into).unwrap_or_default();
+    Ok(UserFilter {
+        coaching_start_date: span(input.coaching_start_date),
+        created_at: span(input.created_at),
+        last_login_at: span(input.last_login_at),
+        email_verified: input.email_verified,
+        is_active: input.is_active,
+        statuses: input.statuses,
+        // An id of something else is the id of a role that nobody holds.
+        roles: input
+            .roles
+            .map(|ids| ids.iter().filter_map(|id| Kind::Role.uuid(id)).collect()),
+        words,
+    })
+}
+
+/// Reading accounts.
+#[derive(Default)]
+pub struct UserQuery;
+
+#[Object]
+impl UserQuery {
+    /// The signed-in account; null without a session.
+    #[graphql(directive = public::apply())]
+    async fn me(&self, ctx: &Context<'_>) -> Option<User> {
+        ctx.caller()
+            .requester()
+            .signed_in()
+            .map(|actor| actor.user().clone())
+    }
+
+    /// One account; null when it does not exist or is not visible.
+    #[graphql(directive = requires_permission::apply(SystemPermission::ReadAll, true))]
+    async fn user(&self, ctx: &Context<'_>, by: UserLookup) -> Result<Option<User>> {
+        let lookup = match by {
+            UserLookup::Email(email) => Lookup::Email(email),
+            UserLookup::Username(username) => Lookup::Username(username),
+            UserLookup::Uuid(uuid) => Lookup::Uuid(uuid),
+            UserLookup::Id(id) => match Kind::User.uuid(&id) {
+                Some(id) => Lookup::Id(id),
+                None => return Ok(None),
+            },
+        };
+        users::find(ctx.app(), ctx.actor()?, lookup).await
+    }
+
+    /// Accounts, 20 a page unless asked otherwise, at most 100. `search` looks for the
+    /// words in user name, mail address and names.
+    #[graphql(
+        directive = requires_permission::apply(SystemPermission::ReadAll, false),
+        directive = list_size::apply(20, page_arguments()),
+    )]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is an argument of the field"
+    )]
+    async fn users(
+        &self,
+        ctx: &Context<'_>,
+        after: Option<String>,
+        before: Option<String>,
+        filter: Option<UserFilterInput>,
+        first: Option<i32>,
+        last: Option<i32>,
+        #[graphql(default_with = "Some(NEWEST_FIRST)")] order_by: Option<UserOrder>,
+        search: Option<String>,
+    ) -> Result<Option<UserConnection>> {
+        let filter = self::filter(filter.unwrap_or_default(), search)?;
+        let arguments = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
+        connection(ctx, arguments, filter, order_by.unwrap_or(NEWEST_FIRST))
+            .await
+            .map(Some)
+    }
+}

@@ -1,0 +1,93 @@
+//! What every request passes: its id, its span, the client's address, and the headers of every answer.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use futures_util::FutureExt as _;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::auth::requester::ClientInfo;
+use crate::graphql::context::RequestId;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Headers that an answer has unless its route says otherwise.
+const DEFAULTS: [(HeaderName, &str); 6] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    ),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
+];
+
+/// Names the request, logs it, and puts the headers on its answer.
+pub async fn request(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let id = Uuid::now_v7().simple().to_string();
+    // Never the query string: a GET carries its variables there.
+    let span =
+        tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
+    let client = client(&request);
+    request.extensions_mut().insert(RequestId(id.clone()));
+    request.extensions_mut().insert(client);
+    let start = Instant::now();
+    let mut response = async {
+        // A panic in a route costs this answer, not the connection.
+        let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+        let response = answered.unwrap_or_else(|_| {
+            tracing::error!("A route panicked");
+            (StatusCode::INTERNAL_SERVER_ERROR, "Internal server error.\n").into_response()
+        });
+        tracing::debug!(status = response.status().as_u16(), elapsed = ?start.elapsed(), "Answered");
+        response
+    }
+    .instrument(span)
+    .await;
+    let headers = response.headers_mut();
+    for (name, value) in DEFAULTS {
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
+    }
+    if app
+        .config
+        .public_url
+        .as_ref()
+        .is_some_and(|url| url.scheme() == "https")
+    {
+        let year = HeaderValue::from_static("max-age=31536000; includeSubDomains");
+        headers
+            .entry(header::STRICT_TRANSPORT_SECURITY)
+            .or_insert(year);
+    }
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    response
+}
+
+/// The peer. Headers that claim another address are not believed.
+fn client(request: &Request) -> ClientInfo {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let ip = peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |ConnectInfo(peer)| {
+        peer.ip()
+    });
+    let user_agent = request
+        .headers()
+        .get(header::USER_AGENT)
+        .and_then(|value| value.to_str().ok());
+    ClientInfo::new(ip, user_agent)
+}

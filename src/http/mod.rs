@@ -1,0 +1,35 @@
+//! The HTTP door: routes, what every request passes, and the pages beside GraphQL. No logic of the product.
+
+pub mod health;
+pub mod inbox;
+pub mod layers;
+pub mod pages;
+pub mod playground;
+pub mod serve;
+
+use axum::routing::get;
+use axum::{Extension, Router, middleware};
+
+use crate::app::App;
+use crate::graphql::{Api, handler};
+
+/// Everything that the server answers.
+///
+/// # Errors
+/// If the schema is not sound.
+pub fn router(app: App) -> anyhow::Result<Router> {
+    let mut routes = Router::new()
+        .route("/graphql", get(handler::graphql).post(handler::graphql))
+        .merge(health::routes())
+        .merge(pages::routes());
+    if app.config.playground() {
+        routes = routes.merge(playground::routes());
+    }
+    if app.mailer.inbox().is_some() {
+        routes = routes.merge(inbox::routes());
+    }
+    Ok(routes
+        .layer(Extension(Api::new()?))
+        .layer(middleware::from_fn_with_state(app.clone(), layers::request))
+        .with_state(app))
+}

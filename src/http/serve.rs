@@ -1,0 +1,88 @@
+//! Takes connections in and lets them go. It keeps slow and silent clients from holding on for ever.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tower::ServiceExt as _;
+
+use crate::app::App;
+
+/// How long a connection may take to send the headers of a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most bytes of a request's headers, and of what is read ahead of a body.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+
+/// Serves `router` until the application is shut down; then requests in flight get the configured
+/// time to end.
+pub async fn serve(listener: TcpListener, router: Router, app: &App) {
+    let graceful = GracefulShutdown::new();
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = app.shutdown.cancelled() => break,
+        };
+        match stream {
+            Ok((stream, peer)) => connection(stream, peer, router.clone(), &graceful, app),
+            Err(error) => {
+                // Out of file descriptors, most likely: those in use must be given back first.
+                tracing::warn!(error = %error, "A connection could not be taken in: {error}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+    drop(listener);
+    let patience = Duration::from_secs(app.config.http.shutdown_secs);
+    app.tasks.close();
+    let ended = async {
+        graceful.shutdown().await;
+        app.tasks.wait().await;
+    };
+    if tokio::time::timeout(patience, ended).await.is_err() {
+        tracing::warn!("Some requests did not end in {patience:?} and are cut");
+    }
+}
+
+fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    graceful: &GracefulShutdown,
+    app: &App,
+) {
+    // Answers are written whole; waiting to fill packets would only delay them.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let answered = router.clone().oneshot(request.map(Body::new));
+        async move { answered.await.map_err(|error: Infallible| error) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let connection = graceful.watch(connection);
+    let shutdown = app.shutdown.clone();
+    let patience = Duration::from_secs(app.config.http.shutdown_secs);
+    app.tasks.spawn(async move {
+        let cut = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(patience).await;
+        };
+        tokio::select! {
+            ended = connection => if let Err(error) = ended {
+                tracing::debug!(error = %error, "A connection ended badly: {error}");
+            },
+            () = cut => {}
+        }
+    });
+}

@@ -1,0 +1,80 @@
+//! Mails: what they say and where they go. It queues nothing and retries nothing; the worker does.
+
+pub mod message;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use message::{Mail, Message};
+
+/// Most mails that the inbox keeps; older ones are dropped.
+const INBOX_SIZE: usize = 500;
+
+/// Where mails go. Cheap to clone.
+#[derive(Clone, Debug)]
+pub enum Mailer {
+    /// Into memory, to be read on the inbox page and in tests; the newest 500 are kept.
+    Inbox(Inbox),
+    /// Nowhere yet: mails wait in the queue until the server is started with a way to send them.
+    Held,
+}
+
+/// The mails in memory, the newest first.
+#[derive(Clone, Debug, Default)]
+pub struct Inbox(Arc<Mutex<VecDeque<Message>>>);
+
+impl Mailer {
+    /// Hands a message over. A message with the id of one that is there already replaces it, since
+    /// it is the same mail sent twice.
+    ///
+    /// # Errors
+    /// If it cannot be handed over now.
+    #[expect(
+        clippy::unused_async,
+        reason = "a mailer that speaks to a server waits"
+    )]
+    pub async fn send(&self, message: Message) -> anyhow::Result<()> {
+        match self {
+            Self::Inbox(inbox) => {
+                inbox.put(message);
+                Ok(())
+            }
+            Self::Held => anyhow::bail!("no way to send mails is configured"),
+        }
+    }
+
+    /// The inbox, if mails go there.
+    #[must_use]
+    pub fn inbox(&self) -> Option<&Inbox> {
+        match self {
+            Self::Inbox(inbox) => Some(inbox),
+            Self::Held => None,
+        }
+    }
+}
+
+impl Inbox {
+    /// The messages, the newest first.
+    #[must_use]
+    pub fn messages(&self) -> Vec<Message> {
+        self.lock().iter().cloned().collect()
+    }
+
+    /// The message with this id.
+    #[must_use]
+    pub fn message(&self, id: &str) -> Option<Message> {
+        self.lock().iter().find(|message| message.id == id).cloned()
+    }
+
+    fn put(&self, message: Message) {
+        let mut messages = self.lock();
+        messages.retain(|other| other.id != message.id);
+        messages.push_front(message);
+        messages.truncate(INBOX_SIZE);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Message>> {
+        // A panic while the lock was held cannot have left half a message.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

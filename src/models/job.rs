@@ -1,0 +1,140 @@
+//! The table `jobs`: side effects, queued in the transaction that causes them.
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Timestamptz};
+use diesel_async::RunQueryDsl;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::db::Conn;
+use crate::scalar::{DateTime, Json};
+use crate::schema::jobs;
+
+/// What is to be done. It carries ids and never a secret: tokens are made when it runs.
+///
+/// A variant stays until no row of its kind can be left in a queue.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Job {
+    /// Mail a token that proves the address of the account.
+    VerifyEmail {
+        /// The account.
+        user: Uuid,
+    },
+    /// Tell the owner of an account that somebody tried to register with its address.
+    AlreadyRegistered {
+        /// The account.
+        user: Uuid,
+    },
+}
+
+/// A job that a worker holds.
+#[derive(QueryableByName, Debug)]
+#[diesel(table_name = jobs)]
+#[expect(missing_docs, reason = "the columns are described in the database")]
+pub struct Claimed {
+    pub id: Uuid,
+    pub payload: Json,
+    pub attempts: i32,
+    pub created_at: DateTime,
+}
+
+impl Job {
+    /// Queues the job; it runs once the transaction around it is committed.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn enqueue(&self, conn: &mut Conn, now: DateTime) -> QueryResult<()> {
+        let payload = serde_json::to_value(self)
+            .map_err(|error| diesel::result::Error::SerializationError(error.into()))?;
+        diesel::insert_into(jobs::table)
+            .values((
+                jobs::id.eq(Uuid::now_v7()),
+                jobs::payload.eq(Json(payload)),
+                jobs::run_at.eq(now),
+                jobs::created_at.eq(now),
+            ))
+            .execute(conn)
+            .await
+            .map(drop)
+    }
+
+    /// Takes up to `most` due jobs for the time of `lease`; no other worker gets them meanwhile.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn claim(
+        conn: &mut Conn,
+        most: i64,
+        lease: TimeDelta,
+        now: DateTime,
+    ) -> QueryResult<Vec<Claimed>> {
+        diesel::sql_query(
+            "UPDATE jobs SET locked_until = $2, attempts = attempts + 1 WHERE id IN ( \
+                 SELECT id FROM jobs WHERE failed_at IS NULL AND run_at <= $1 \
+                 AND (locked_until IS NULL OR locked_until <= $1) \
+                 ORDER BY run_at, id LIMIT $3 FOR UPDATE SKIP LOCKED \
+             ) RETURNING id, payload, attempts, created_at",
+        )
+        .bind::<Timestamptz, _>(now)
+        .bind::<Timestamptz, _>(DateTime(*now + lease))
+        .bind::<BigInt, _>(most)
+        .load(conn)
+        .await
+    }
+
+    /// Removes a job that is done.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn done(conn: &mut Conn, id: Uuid) -> QueryResult<()> {
+        diesel::delete(jobs::table.find(id))
+            .execute(conn)
+            .await
+            .map(drop)
+    }
+
+    /// Lets the job run again at `run_at`, or gives it up where that is `None`.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn failed(
+        conn: &mut Conn,
+        id: Uuid,
+        error: &str,
+        run_at: Option<DateTime>,
+        now: DateTime,
+    ) -> QueryResult<()> {
+        let error: String = error.chars().take(2000).collect();
+        let row = diesel::update(jobs::table.find(id));
+        let common = (
+            jobs::last_error.eq(error),
+            jobs::locked_until.eq(None::<DateTime>),
+        );
+        match run_at {
+            Some(run_at) => row
+                .set((common, jobs::run_at.eq(run_at)))
+                .execute(conn)
+                .await
+                .map(drop),
+            None => row
+                .set((common, jobs::failed_at.eq(now)))
+                .execute(conn)
+                .await
+                .map(drop),
+        }
+    }
+
+    /// How many jobs wait.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn count_waiting(conn: &mut Conn) -> QueryResult<i64> {
+        jobs::table
+            .filter(jobs::failed_at.is_null())
+            .count()
+            .get_result(conn)
+            .await
+    }
+}

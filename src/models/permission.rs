@@ -1,0 +1,111 @@
+//! The tables `permissions` and `role_permissions`: rights, and which role grants which.
+
+use async_graphql::Enum;
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use crate::db::Conn;
+use crate::schema::{permissions, role_permissions, user_roles};
+
+/// The rights that this server itself checks. Applications add their own by name.
+#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SystemPermission {
+    /// `admin:system`: roles, audit trail, settings.
+    AdminSystem,
+    /// `admin:users`: create, deactivate and import accounts, hand out roles.
+    AdminUsers,
+    /// `read:all`: read any account.
+    ReadAll,
+    /// `read:own`: read the caller's own account.
+    ReadOwn,
+    /// `write:all`: change any account.
+    WriteAll,
+    /// `write:own`: change the caller's own account.
+    WriteOwn,
+}
+
+impl SystemPermission {
+    /// The name in the database and in tokens.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AdminSystem => "admin:system",
+            Self::AdminUsers => "admin:users",
+            Self::ReadAll => "read:all",
+            Self::ReadOwn => "read:own",
+            Self::WriteAll => "write:all",
+            Self::WriteOwn => "write:own",
+        }
+    }
+}
+
+/// A right that roles grant.
+#[derive(HasQuery, Identifiable, Clone, Debug)]
+#[diesel(table_name = permissions)]
+#[expect(
+    missing_docs,
+    reason = "the columns are described in the database and in graphql::role"
+)]
+pub struct Permission {
+    pub id: Uuid,
+    pub name: String,
+    pub description: Option<String>,
+    pub is_system: bool,
+}
+
+impl Permission {
+    /// All permissions, by name.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn all(conn: &mut Conn) -> QueryResult<Vec<Self>> {
+        Self::query().order(permissions::name).load(conn).await
+    }
+
+    /// The permissions with these ids, in no order; unknown ids are left out.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn by_ids(conn: &mut Conn, ids: &[Uuid]) -> QueryResult<Vec<Self>> {
+        Self::query()
+            .filter(permissions::id.eq_any(ids))
+            .load(conn)
+            .await
+    }
+
+    /// The permissions that each of these roles grants, by name.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn by_roles(conn: &mut Conn, roles: &[Uuid]) -> QueryResult<Vec<(Uuid, Self)>> {
+        role_permissions::table
+            .inner_join(permissions::table)
+            .filter(role_permissions::role_id.eq_any(roles))
+            .order(permissions::name)
+            .select((role_permissions::role_id, Self::as_select()))
+            .load(conn)
+            .await
+    }
+
+    /// The names of the permissions that each of these accounts holds, sorted, each once.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn names_by_users(
+        conn: &mut Conn,
+        users: &[Uuid],
+    ) -> QueryResult<Vec<(Uuid, String)>> {
+        user_roles::table
+            .inner_join(
+                role_permissions::table.on(role_permissions::role_id.eq(user_roles::role_id)),
+            )
+            .inner_join(permissions::table.on(permissions::id.eq(role_permissions::permission_id)))
+            .filter(user_roles::user_id.eq_any(users))
+            .select((user_roles::user_id, permissions::name))
+            .distinct()
+            .order((user_roles::user_id, permissions::name))
+            .load(conn)
+            .await
+    }
+}

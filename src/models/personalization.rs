@@ -1,0 +1,78 @@
+//! The table `personalizations`: what was learned about taste, a row once it was first written.
+
+use async_graphql::SimpleObject;
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use crate::db::Conn;
+use crate::scalar::DateTime;
+use crate::schema::personalizations;
+
+/// What the server has learned about the person's taste.
+#[derive(HasQuery, SimpleObject, Clone, Debug)]
+#[diesel(table_name = personalizations)]
+pub struct Personalization {
+    /// The account.
+    #[graphql(skip)]
+    pub user_id: Uuid,
+    /// Keys of the content to offer next.
+    pub recommended_content: Vec<String>,
+    /// Categories in order of preference.
+    pub preferred_categories: Vec<String>,
+    /// When the fields beside this one were last computed.
+    pub last_personalization_update: Option<DateTime>,
+}
+
+/// New values; `None` leaves.
+#[derive(AsChangeset, Default, Debug)]
+#[diesel(table_name = personalizations)]
+#[expect(missing_docs, reason = "the columns are described in the database")]
+pub struct PersonalizationChanges {
+    pub recommended_content: Option<Vec<String>>,
+    pub preferred_categories: Option<Vec<String>>,
+}
+
+impl Personalization {
+    /// The personalizations of these accounts, in no order; those never written are left out.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn by_users(conn: &mut Conn, users: &[Uuid]) -> QueryResult<Vec<Self>> {
+        Self::query()
+            .filter(personalizations::user_id.eq_any(users))
+            .load(conn)
+            .await
+    }
+
+    /// Writes `changes`, with a first row where there is none.
+    ///
+    /// # Errors
+    /// If there is no such account (`personalizations_user_id_fkey`) or the database refuses.
+    pub async fn upsert(
+        conn: &mut Conn,
+        user: Uuid,
+        changes: &PersonalizationChanges,
+        now: DateTime,
+    ) -> QueryResult<Self> {
+        let first = (
+            personalizations::user_id.eq(user),
+            personalizations::created_at.eq(now),
+            personalizations::updated_at.eq(now),
+        );
+        diesel::insert_into(personalizations::table)
+            .values(first)
+            .on_conflict_do_nothing()
+            .execute(conn)
+            .await?;
+        diesel::update(personalizations::table.find(user))
+            .set((
+                changes,
+                personalizations::last_personalization_update.eq(now),
+                personalizations::updated_at.eq(now),
+            ))
+            .returning(Self::as_returning())
+            .get_result(conn)
+            .await
+    }
+}

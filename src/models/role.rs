@@ -1,0 +1,163 @@
+//! The tables `roles` and `user_roles`: bundles of rights, and who holds which.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use crate::db::Conn;
+use crate::models::user::{AccountStatus, lower};
+use crate::scalar::DateTime;
+use crate::schema::{roles, user_roles, users};
+
+/// A named bundle of rights.
+#[derive(HasQuery, Identifiable, Clone, Debug)]
+#[diesel(table_name = roles)]
+#[expect(
+    missing_docs,
+    reason = "the columns are described in the database and in graphql::role"
+)]
+pub struct Role {
+    pub id: Uuid,
+    pub name: String,
+    pub description: Option<String>,
+    pub is_default: bool,
+    pub is_system: bool,
+    pub created_at: DateTime,
+    pub updated_at: DateTime,
+}
+
+impl Role {
+    /// Name of the role that runs the installation; somebody always holds it.
+    pub const ADMIN: &str = "admin";
+
+    /// All roles, by name.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn all(conn: &mut Conn) -> QueryResult<Vec<Self>> {
+        Self::query().order(roles::name).load(conn).await
+    }
+
+    /// The roles with these ids, in no order; unknown ids are left out.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn by_ids(conn: &mut Conn, ids: &[Uuid]) -> QueryResult<Vec<Self>> {
+        Self::query().filter(roles::id.eq_any(ids)).load(conn).await
+    }
+
+    /// The role with this name, whatever the case.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn by_name(conn: &mut Conn, name: &str) -> QueryResult<Option<Self>> {
+        Self::query()
+            .filter(lower(roles::name).eq(lower(name)))
+            .first(conn)
+            .await
+            .optional()
+    }
+
+    /// The role with this id, locked until the transaction ends, so that of two changes of its
+    /// members at once the second sees what the first did.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn lock(conn: &mut Conn, id: Uuid) -> QueryResult<Option<Self>> {
+        roles::table
+            .find(id)
+            .select(Self::as_select())
+            .for_update()
+            .first(conn)
+            .await
+            .optional()
+    }
+
+    /// The roles that each of these accounts holds, by name.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn by_users(conn: &mut Conn, users: &[Uuid]) -> QueryResult<Vec<(Uuid, Self)>> {
+        user_roles::table
+            .inner_join(roles::table)
+            .filter(user_roles::user_id.eq_any(users))
+            .order(roles::name)
+            .select((user_roles::user_id, Self::as_select()))
+            .load(conn)
+            .await
+    }
+
+    /// Gives `user` every role that new accounts get.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn assign_defaults(conn: &mut Conn, user: Uuid, now: DateTime) -> QueryResult<usize> {
+        diesel::insert_into(user_roles::table)
+            .values(roles::table.filter(roles::is_default).select((
+                user.into_sql::<diesel::sql_types::Uuid>(),
+                roles::id,
+                now.into_sql::<diesel::sql_types::Timestamptz>(),
+            )))
+            .into_columns((
+                user_roles::user_id,
+                user_roles::role_id,
+                user_roles::assigned_at,
+            ))
+            .execute(conn)
+            .await
+    }
+
+    /// Gives `role` to `user`; says whether they did not have it before.
+    ///
+    /// # Errors
+    /// If there is no such account (`user_roles_user_id_fkey`) or role, or the database cannot answer.
+    pub async fn assign(
+        conn: &mut Conn,
+        role: Uuid,
+        user: Uuid,
+        by: Option<Uuid>,
+        now: DateTime,
+    ) -> QueryResult<bool> {
+        diesel::insert_into(user_roles::table)
+            .values((
+                user_roles::user_id.eq(user),
+                user_roles::role_id.eq(role),
+                user_roles::assigned_by.eq(by),
+                user_roles::assigned_at.eq(now),
+            ))
+            .on_conflict_do_nothing()
+            .execute(conn)
+            .await
+            .map(|rows| rows > 0)
+    }
+
+    /// Takes `role` from `user`; says whether they had it.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn remove(conn: &mut Conn, role: Uuid, user: Uuid) -> QueryResult<bool> {
+        diesel::delete(user_roles::table.find((user, role)))
+            .execute(conn)
+            .await
+            .map(|rows| rows > 0)
+    }
+
+    /// How many accounts that may sign in hold `role`, `except` left out.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn count_active_members(
+        conn: &mut Conn,
+        role: Uuid,
+        except: Uuid,
+    ) -> QueryResult<i64> {
+        user_roles::table
+            .inner_join(users::table.on(users::id.eq(user_roles::user_id)))
+            .filter(user_roles::role_id.eq(role))
+            .filter(users::id.ne(except))
+            .filter(users::status.eq(AccountStatus::Active))
+            .count()
+            .get_result(conn)
+            .await
+    }
+}

@@ -1,0 +1,263 @@
+//! The table `users`: reading one or several accounts, opening and changing them.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use crate::db::Conn;
+use crate::models::text_enum;
+use crate::scalar::{Date, DateTime, EmailAddress, Url};
+use crate::schema::users;
+
+diesel::define_sql_function! {
+    /// `text` in lower case.
+    #[sql_name = "lower"]
+    fn lower(text: diesel::sql_types::Text) -> diesel::sql_types::Text;
+}
+diesel::define_sql_function! {
+    /// `text` in lower case, or null.
+    #[sql_name = "lower"]
+    fn lower_nullable(text: diesel::sql_types::Nullable<diesel::sql_types::Text>) -> diesel::sql_types::Nullable<diesel::sql_types::Text>;
+}
+
+text_enum! {
+    /// Where an account is in its life.
+    pub enum AccountStatus {
+        /// May sign in.
+        Active = "active",
+        /// Closed by its owner, an administrator or the inactivity policy; nothing is lost, and it can be opened again.
+        Deactivated = "deactivated",
+        /// Waiting for its address to be proved; may not sign in yet.
+        Pending = "pending",
+    }
+}
+
+/// A person with an account. Holds nothing secret; see [`Credentials`].
+#[derive(HasQuery, Identifiable, Clone, Debug)]
+#[diesel(table_name = users)]
+#[expect(
+    missing_docs,
+    reason = "the columns are described in the database and in graphql::user"
+)]
+pub struct User {
+    pub id: Uuid,
+    pub auth_token: Uuid,
+    pub username: Option<String>,
+    pub email: EmailAddress,
+    pub full_name: String,
+    pub first_name: Option<String>,
+    pub last_name: Option<String>,
+    pub avatar_url: Option<Url>,
+    pub birth_date: Option<Date>,
+    pub status: AccountStatus,
+    pub email_verified_at: Option<DateTime>,
+    pub last_login_at: Option<DateTime>,
+    pub login_count: i32,
+    pub coaching_start_date: Option<DateTime>,
+    pub last_coaching_session: Option<DateTime>,
+    pub created_at: DateTime,
+    pub updated_at: DateTime,
+}
+
+/// What a sign-in is checked against. Never shown.
+#[derive(HasQuery)]
+#[diesel(table_name = users)]
+#[expect(missing_docs, reason = "the columns are described in the database")]
+pub struct Credentials {
+    pub id: Uuid,
+    pub hashed_password: Option<String>,
+    pub status: AccountStatus,
+}
+
+/// An account to open.
+#[derive(Insertable, Debug)]
+#[diesel(table_name = users)]
+#[expect(missing_docs, reason = "the columns are described in the database")]
+pub struct NewUser<'a> {
+    pub id: Uuid,
+    pub auth_token: Uuid,
+    pub username: Option<&'a str>,
+    pub email: &'a str,
+    pub hashed_password: Option<&'a str>,
+    pub full_name: &'a str,
+    pub first_name: Option<&'a str>,
+    pub last_name: Option<&'a str>,
+    pub birth_date: Option<Date>,
+    pub status: AccountStatus,
+    pub email_verified_at: Option<DateTime>,
+    pub password_changed_at: Option<DateTime>,
+    pub created_at: DateTime,
+    pub updated_at: DateTime,
+}
+
+impl NewUser<'_> {
+    /// Opens the account; gives `None` where address or username is in use.
+    ///
+    /// # Errors
+    /// If the database refuses for another reason.
+    pub async fn insert_if_missing(&self, conn: &mut Conn) -> QueryResult<Option<User>> {
+        diesel::insert_into(users::table)
+            .values(self)
+            .on_conflict_do_nothing()
+            .returning(User::as_returning())
+            .get_result(conn)
+            .await
+            .optional()
+    }
+}
+
+/// New values for the columns that a person may change; `None` leaves, `Some(None)` clears.
+#[derive(AsChangeset, Default, Debug)]
+#[diesel(table_name = users)]
+#[expect(missing_docs, reason = "the columns are described in the database")]
+pub struct UserChanges {
+    pub username: Option<Option<String>>,
+    pub full_name: Option<String>,
+    pub first_name: Option<Option<String>>,
+    pub last_name: Option<Option<String>>,
+    pub avatar_url: Option<Option<Url>>,
+    pub birth_date: Option<Option<Date>>,
+}
+
+impl User {
+    /// The accounts with these ids, in no order; unknown ids are left out.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn by_ids(conn: &mut Conn, ids: &[Uuid]) -> QueryResult<Vec<Self>> {
+        Self::query().filter(users::id.eq_any(ids)).load(conn).await
+    }
+
+    /// The account with this address, whatever the case.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn by_email(conn: &mut Conn, email: &str) -> QueryResult<Option<Self>> {
+        Self::query()
+            .filter(lower(users::email).eq(lower(email)))
+            .first(conn)
+            .await
+            .optional()
+    }
+
+    /// The account with this username, whatever the case.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn by_username(conn: &mut Conn, username: &str) -> QueryResult<Option<Self>> {
+        Self::query()
+            .filter(lower_nullable(users::username).eq(lower_nullable(username)))
+            .first(conn)
+            .await
+            .optional()
+    }
+
+    /// The account that other systems know by this UUID.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn by_auth_token(conn: &mut Conn, auth_token: Uuid) -> QueryResult<Option<Self>> {
+        Self::query()
+            .filter(users::auth_token.eq(auth_token))
+            .first(conn)
+            .await
+            .optional()
+    }
+
+    /// Makes the address proved and, if it was pending, the account active; gives `None` if the
+    /// account has another address by now or is deactivated.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn verify_email(
+        conn: &mut Conn,
+        id: Uuid,
+        email: &str,
+        now: DateTime,
+    ) -> QueryResult<Option<Uuid>> {
+        diesel::update(users::table)
+            .filter(users::id.eq(id))
+            .filter(lower(users::email).eq(lower(email)))
+            .filter(users::status.ne(AccountStatus::Deactivated))
+            .set((
+                users::status.eq(AccountStatus::Active),
+                users::email_verified_at.eq(now),
+                users::updated_at.eq(now),
+            ))
+            .returning(users::id)
+            .get_result(conn)
+            .await
+            .optional()
+    }
+
+    /// Counts a sign-in, and stores `rehashed` in place of `verified` where that is still the hash.
+    ///
+    /// Gives `None` when the account is not active or its password is no longer the one that was
+    /// verified.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn record_login(
+        conn: &mut Conn,
+        id: Uuid,
+        verified: Option<&str>,
+        rehashed: Option<&str>,
+        now: DateTime,
+    ) -> QueryResult<Option<Self>> {
+        let mut update = diesel::update(users::table)
+            .filter(users::id.eq(id))
+            .filter(users::status.eq(AccountStatus::Active))
+            .set((
+                users::last_login_at.eq(now),
+                users::login_count.eq(users::login_count + 1),
+                rehashed.map(|hash| users::hashed_password.eq(hash)),
+            ))
+            .returning(Self::as_returning())
+            .into_boxed();
+        if let Some(verified) = verified {
+            update = update.filter(users::hashed_password.eq(verified));
+        }
+        update.get_result(conn).await.optional()
+    }
+
+    /// Writes `changes` and the time of the change; gives `None` if the account is gone.
+    ///
+    /// # Errors
+    /// If the username is in use (`users_username_key`) or the database cannot answer.
+    pub async fn update(
+        conn: &mut Conn,
+        id: Uuid,
+        changes: &UserChanges,
+        now: DateTime,
+    ) -> QueryResult<Option<Self>> {
+        diesel::update(users::table.find(id))
+            .set((changes, users::updated_at.eq(now)))
+            .returning(Self::as_returning())
+            .get_result(conn)
+            .await
+            .optional()
+    }
+}
+
+impl Credentials {
+    /// The credentials of the account that has `identifier` as its address or username.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn by_identifier(conn: &mut Conn, identifier: &str) -> QueryResult<Option<Self>> {
+        // A username has no `@` and an address always has one, so that at most one can match.
+        if identifier.contains('@') {
+            Self::query()
+                .filter(lower(users::email).eq(lower(identifier)))
+                .first(conn)
+                .await
+                .optional()
+        } else {
+            Self::query()
+                .filter(lower_nullable(users::username).eq(lower_nullable(identifier)))
+                .first(conn)
+                .await
+                .optional()
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The table `verification_tokens`: tokens that were mailed, kept as hashes, used once.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use crate::crypto::token::TokenHash;
+use crate::db::Conn;
+use crate::models::text_enum;
+use crate::scalar::{DateTime, EmailAddress};
+use crate::schema::verification_tokens;
+
+text_enum! {
+    /// What a mailed token is for.
+    pub enum VerificationKind {
+        /// Opens a closed account again.
+        AccountReactivation = "account_reactivation",
+        /// Proves a new address.
+        EmailChange = "email_change",
+        /// Proves the address given at registration.
+        EmailVerification = "email_verification",
+        /// Lets a person in whose account somebody else opened.
+        Invitation = "invitation",
+        /// Sets a new password.
+        PasswordReset = "password_reset",
+    }
+}
+
+/// A token that was mailed. The token itself is kept nowhere.
+#[derive(HasQuery, Clone, Debug)]
+#[diesel(table_name = verification_tokens)]
+#[expect(
+    missing_docs,
+    reason = "the columns are described in the database and in graphql::verification"
+)]
+pub struct VerificationToken {
+    pub id: Uuid,
+    pub user_id: Uuid,
+    pub kind: VerificationKind,
+    pub email: EmailAddress,
+    pub expires_at: DateTime,
+    pub used_at: Option<DateTime>,
+    pub created_at: DateTime,
+}
+
+/// A token to be mailed.
+#[derive(Insertable, Debug)]
+#[diesel(table_name = verification_tokens)]
+#[expect(missing_docs, reason = "the columns are described in the database")]
+pub struct NewVerificationToken<'a> {
+    pub id: Uuid,
+    pub user_id: Uuid,
+    pub token_hash: TokenHash,
+    pub kind: VerificationKind,
+    pub email: &'a str,
+    pub expires_at: DateTime,
+    pub created_at: DateTime,
+}
+
+impl NewVerificationToken<'_> {
+    /// Stores the token and ends the older ones of its kind. Belongs into a transaction.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn replace(&self, conn: &mut Conn) -> QueryResult<()> {
+        diesel::update(verification_tokens::table)
+            .filter(verification_tokens::user_id.eq(self.user_id))
+            .filter(verification_tokens::kind.eq(self.kind))
+            .filter(verification_tokens::used_at.is_null())
+            .filter(verification_tokens::expires_at.gt(self.created_at))
+            .set(verification_tokens::expires_at.eq(self.created_at))
+            .execute(conn)
+            .await?;
+        diesel::insert_into(verification_tokens::table)
+            .values(self)
+            .execute(conn)
+            .await
+            .map(drop)
+    }
+}
+
+impl VerificationToken {
+    /// Uses the live token up; of two callers with one token the second gets `None`. Where `owner`
+    /// is given, a token of another account is left as it is.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn consume(
+        conn: &mut Conn,
+        hash: &TokenHash,
+        kind: VerificationKind,
+        owner: Option<Uuid>,
+        now: DateTime,
+    ) -> QueryResult<Option<Self>> {
+        let mut update = diesel::update(verification_tokens::table)
+            .filter(verification_tokens::token_hash.eq(hash))
+            .filter(verification_tokens::kind.eq(kind))
+            .filter(verification_tokens::used_at.is_null())
+            .filter(verification_tokens::expires_at.gt(now))
+            .set(verification_tokens::used_at.eq(now))
+            .returning(Self::as_returning())
+            .into_boxed();
+        if let Some(owner) = owner {
+            update = update.filter(verification_tokens::user_id.eq(owner));
+        }
+        update.get_result(conn).await.optional()
+    }
+
+    /// The tokens that were made for these accounts after `since`, the newest first.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn by_users(
+        conn: &mut Conn,
+        users: &[Uuid],
+        since: DateTime,
+    ) -> QueryResult<Vec<Self>> {
+        Self::query()
+            .filter(verification_tokens::user_id.eq_any(users))
+            .filter(verification_tokens::created_at.gt(since))
+            .order((
+                verification_tokens::created_at.desc(),
+                verification_tokens::id.desc(),
+            ))
+            .load(conn)
+            .await
+    }
+
+    /// When the last token of `kind` was made for `user`.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn last_made_at(
+        conn: &mut Conn,
+        user: Uuid,
+        kind: VerificationKind,
+    ) -> QueryResult<Option<DateTime>> {
+        verification_tokens::table
+            .filter(verification_tokens::user_id.eq(user))
+            .filter(verification_tokens::kind.eq(kind))
+            .select(diesel::dsl::max(verification_tokens::created_at))
+            .first(conn)
+            .await
+    }
+}

@@ -1,0 +1,70 @@
+//! Changing the background of an account.
+
+use async_graphql::{InputObject, MaybeUndefined};
+use diesel_async::AsyncConnection as _;
+
+use crate::app::App;
+use crate::auth::requester::Actor;
+use crate::error::{Error, Result};
+use crate::models::background::{Background, BackgroundChanges, ExperienceLevel};
+use crate::scalar::Json;
+use crate::services::profile::checked;
+use crate::services::validate::{self, Problems};
+
+/// New values for the background. A field left out stays; null clears it.
+#[derive(InputObject, Clone, Default)]
+pub struct UpdateBackgroundInput {
+    /// Self-assessed level.
+    pub experience_level: MaybeUndefined<ExperienceLevel>,
+    /// Machines and peripherals; an object.
+    pub hardware_setup: MaybeUndefined<Json>,
+    /// Main field of work, at most 255 characters.
+    pub primary_domain: MaybeUndefined<String>,
+    /// Languages in use, the strongest first; at most 200 of at most 200 characters each.
+    pub programming_languages: MaybeUndefined<Vec<String>>,
+    /// Tools in use; at most 200 of at most 200 characters each.
+    pub software_tools: MaybeUndefined<Vec<String>>,
+    /// Editor, keyboard, build habits and the like; an object.
+    pub technical_preferences: MaybeUndefined<Json>,
+}
+
+/// Changes the background of the caller's account: all of it, or nothing.
+///
+/// # Errors
+/// `INVALID_VALUE` for each malformed value.
+pub async fn update(app: &App, actor: &Actor, input: UpdateBackgroundInput) -> Result<Background> {
+    let mut problems = Problems::default();
+    let mut object = |value: &MaybeUndefined<Json>, field: &str| {
+        checked(value, &mut problems, |json| {
+            validate::json_object(&["input", field], json)
+        })
+    };
+    let hardware_setup = object(&input.hardware_setup, "hardwareSetup");
+    let technical_preferences = object(&input.technical_preferences, "technicalPreferences");
+    let mut list = |value: &MaybeUndefined<Vec<String>>, field: &str| {
+        checked(value, &mut problems, |list| {
+            validate::list(&["input", field], list)
+        })
+        .map(Option::unwrap_or_default)
+    };
+    let software_tools = list(&input.software_tools, "softwareTools");
+    let programming_languages = list(&input.programming_languages, "programmingLanguages");
+    let primary_domain = checked(&input.primary_domain, &mut problems, |domain| {
+        validate::line(&["input", "primaryDomain"], domain, 1, 255)
+    });
+    problems.finish()?;
+    let changes = BackgroundChanges {
+        software_tools,
+        programming_languages,
+        hardware_setup,
+        technical_preferences,
+        experience_level: input.experience_level.into(),
+        primary_domain,
+    };
+    let (id, now) = (actor.user_id(), app.now());
+    let mut conn = app.db.conn().await?;
+    conn.transaction(async |conn| {
+        Ok::<_, Error>(Background::upsert(conn, id, &changes, now).await?)
+    })
+    .await
+}

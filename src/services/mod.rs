@@ -1,0 +1,12 @@
+//! What the product does, one file for each noun or flow. It knows nothing of GraphQL's schema or of HTTP.
+
+pub mod background;
+pub mod email;
+pub mod limits;
+pub mod login;
+pub mod personalization;
+pub mod profile;
+pub mod registration;
+pub mod roles;
+pub mod users;
+pub mod validate;

@@ -1,0 +1,243 @@
+//! Opening an account. It never says whether an address has one already.
+
+use async_graphql::InputObject;
+use diesel_async::AsyncConnection as _;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::auth::requester::ClientInfo;
+use crate::db::Conn;
+use crate::error::{Error, Result, UserError, UserErrorCode};
+use crate::models::job::Job;
+use crate::models::profile::NewProfile;
+use crate::models::role::Role;
+use crate::models::user::{AccountStatus, NewUser, User};
+use crate::scalar::Date;
+use crate::services::limits::{self, Limit};
+use crate::services::validate::{self, Problems};
+
+/// A new account.
+#[derive(InputObject, Clone)]
+pub struct RegisterInput {
+    /// Day of birth.
+    pub birth_date: Option<Date>,
+    /// Address to sign in with; a token is mailed to it.
+    pub email: String,
+    /// Given name, at most 150 characters.
+    pub first_name: Option<String>,
+    /// Name as it is to be shown; 2 to 255 characters.
+    pub full_name: String,
+    /// BCP 47 tag, e.g. `de-AT`; `en` when left out.
+    pub language: Option<String>,
+    /// Family name, at most 150 characters.
+    pub last_name: Option<String>,
+    /// As `authOptions.passwordPolicy` says.
+    #[graphql(secret)]
+    pub password: String,
+    /// IANA name, e.g. `Europe/Vienna`; `UTC` when left out.
+    pub timezone: Option<String>,
+    /// Letters, digits and underscores, at most 150.
+    pub username: Option<String>,
+}
+
+/// Opens an account and queues the mail that proves its address.
+///
+/// A taken address is no error: its owner gets a mail that says so, and the caller gets the same
+/// answer after the same work. A taken username is told, for it is public.
+///
+/// # Errors
+/// `INVALID_VALUE` for each malformed value, `TAKEN` for the username, `TOO_MANY_ATTEMPTS` per
+/// network, `REJECTED` where registration is closed.
+pub async fn register(app: &App, client: &ClientInfo, input: RegisterInput) -> Result<()> {
+    if !app.config.registration.open {
+        return Err(UserError::new(UserErrorCode::Rejected, "Registration is closed.").into());
+    }
+    let form = check(app, input)?;
+    limits::take(app, Limit::Register, client, "").await?;
+    let hash = app.hash_password(form.password.clone()).await?;
+    let now = app.now();
+    let mut conn = app.db.conn().await?;
+    conn.transaction(async |conn| {
+        let job = match open_account(conn, &form, &hash, AccountStatus::Pending, now).await? {
+            Some(user) => Job::VerifyEmail { user: user.id },
+            None => Job::AlreadyRegistered {
+                user: owner_of(conn, &form).await?,
+            },
+        };
+        Ok(job.enqueue(conn, now).await?)
+    })
+    .await
+}
+
+/// Opens an account whose address the operator vouches for, with the role `admin` where asked.
+///
+/// # Errors
+/// As [`register`], and `TAKEN` for the address too: whoever calls this sees the database anyway.
+pub async fn create_by_operator(app: &App, input: RegisterInput, admin: bool) -> Result<User> {
+    let form = check(app, input)?;
+    let hash = app.hash_password(form.password.clone()).await?;
+    let now = app.now();
+    let mut conn = app.db.conn().await?;
+    conn.transaction(async |conn| {
+        let Some(user) = open_account(conn, &form, &hash, AccountStatus::Active, now).await? else {
+            owner_of(conn, &form).await?;
+            return Err(UserError::at(
+                UserErrorCode::Taken,
+                &["input", "email"],
+                "This address has an account.",
+            )
+            .into());
+        };
+        if admin {
+            let role = Role::by_name(conn, Role::ADMIN)
+                .await?
+                .ok_or_else(|| anyhow::anyhow!("there is no role admin"))?;
+            Role::assign(conn, role.id, user.id, None, now).await?;
+        }
+        Ok::<_, Error>(user)
+    })
+    .await
+}
+
+/// A form that passed every check.
+struct Form {
+    email: String,
+    username: Option<String>,
+    password: secrecy::SecretString,
+    full_name: String,
+    first_name: Option<String>,
+    last_name: Option<String>,
+    birth_date: Option<Date>,
+    timezone: Option<String>,
+    language: Option<String>,
+}
+
+fn check(app: &App, input: RegisterInput) -> Result<Form> {
+    let mut problems = Problems::default();
+    let config = &app.config.registration;
+    let email = problems.take(validate::email(&["input", "email"], &input.email));
+    let full_name = problems.take(validate::full_name(
+        &["input", "fullName"],
+        &input.full_name,
+    ));
+    let mut optional = |value: Option<String>,
+                        check: fn(&[&str], &str) -> Result<String, UserError>,
+                        field: &str| {
+        value.and_then(|value| problems.take(check(&["input", field], &value)))
+    };
+    let username = optional(input.username, validate::username, "username");
+    let timezone = optional(input.timezone, validate::timezone, "timezone");
+    let language = optional(input.language, validate::language, "language");
+    let mut part = |value: Option<String>, field: &str| {
+        value.and_then(|value| {
+            problems
+                .take(validate::part_of_name(&["input", field], &value))
+                .flatten()
+        })
+    };
+    let first_name = part(input.first_name, "firstName");
+    let last_name = part(input.last_name, "lastName");
+    let path = ["input", "birthDate"];
+    let birth_date = input.birth_date.and_then(|day| {
+        problems.take(validate::birth_date(
+            &path,
+            day,
+            app.now().date_naive(),
+            config,
+        ))
+    });
+    if config.birth_date_required && input.birth_date.is_none() {
+        problems.add(UserError::invalid(
+            &path,
+            "REQUIRED",
+            (None, None),
+            "A birth date is needed.",
+        ));
+    }
+    for problem in validate::password(
+        &["input", "password"],
+        &input.password,
+        &app.config.password,
+    ) {
+        problems.add(problem);
+    }
+    problems.finish()?;
+    let (Some(email), Some(full_name)) = (email, full_name) else {
+        return Err(anyhow::anyhow!("a form without problems has its compulsory values").into());
+    };
+    let password = input.password.into();
+    Ok(Form {
+        email,
+        username,
+        password,
+        full_name,
+        first_name,
+        last_name,
+        birth_date,
+        timezone,
+        language,
+    })
+}
+
+/// Writes the account, its profile and its default roles; `None` where address or username is in use.
+async fn open_account(
+    conn: &mut Conn,
+    form: &Form,
+    hash: &str,
+    status: AccountStatus,
+    now: crate::scalar::DateTime,
+) -> Result<Option<User>> {
+    let new = NewUser {
+        id: Uuid::now_v7(),
+        auth_token: Uuid::new_v4(),
+        username: form.username.as_deref(),
+        email: &form.email,
+        hashed_password: Some(hash),
+        full_name: &form.full_name,
+        first_name: form.first_name.as_deref(),
+        last_name: form.last_name.as_deref(),
+        birth_date: form.birth_date,
+        status,
+        email_verified_at: (status == AccountStatus::Active).then_some(now),
+        password_changed_at: Some(now),
+        created_at: now,
+        updated_at: now,
+    };
+    let Some(user) = new.insert_if_missing(conn).await? else {
+        return Ok(None);
+    };
+    let (timezone, language) = (form.timezone.as_deref(), form.language.as_deref());
+    NewProfile {
+        user_id: user.id,
+        timezone,
+        language,
+        created_at: now,
+        updated_at: now,
+    }
+    .insert(conn)
+    .await?;
+    Role::assign_defaults(conn, user.id, now).await?;
+    Ok(Some(user))
+}
+
+/// The account that has the form's address already.
+///
+/// # Errors
+/// `TAKEN` where it is the username that is in use.
+async fn owner_of(conn: &mut Conn, form: &Form) -> Result<Uuid> {
+    if let Some(username) = &form.username
+        && User::by_username(conn, username).await?.is_some()
+    {
+        return Err(UserError::at(
+            UserErrorCode::Taken,
+            &["input", "username"],
+            "This user name is taken.",
+        )
+        .into());
+    }
+    match User::by_email(conn, &form.email).await? {
+        Some(owner) => Ok(owner.id),
+        // Erased between the two statements; the caller may simply try again.
+        None => Err(Error::Unavailable),
+    }
+}

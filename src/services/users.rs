@@ -1,0 +1,114 @@
+//! Looking accounts up: one, or a page of them.
+
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::auth::requester::Actor;
+use crate::error::Result;
+use crate::models::permission::SystemPermission;
+use crate::models::user::User;
+use crate::models::user_page::{Position, UserFilter, UserOrderField};
+
+/// Which single account is meant.
+#[derive(Debug)]
+pub enum Lookup {
+    /// The one with this id.
+    Id(Uuid),
+    /// The one with this address.
+    Email(String),
+    /// The one with this username.
+    Username(String),
+    /// The one that other systems know by this UUID.
+    Uuid(Uuid),
+}
+
+/// The account that is meant, if it exists and the caller may see it.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn find(app: &App, actor: &Actor, lookup: Lookup) -> Result<Option<User>> {
+    let mut conn = app.db.conn().await?;
+    let user = match lookup {
+        Lookup::Id(id) => User::by_ids(&mut conn, &[id]).await?.pop(),
+        Lookup::Email(email) => User::by_email(&mut conn, email.trim()).await?,
+        Lookup::Username(username) => User::by_username(&mut conn, username.trim()).await?,
+        Lookup::Uuid(auth_token) => User::by_auth_token(&mut conn, auth_token).await?,
+    };
+    Ok(user.filter(|user| actor.has(SystemPermission::ReadAll) || user.id == actor.user_id()))
+}
+
+/// A page of accounts to fetch.
+#[derive(Clone, Debug)]
+pub struct PageRequest {
+    /// Which accounts.
+    pub filter: UserFilter,
+    /// The order.
+    pub field: UserOrderField,
+    /// Largest first.
+    pub descending: bool,
+    /// Right behind this position.
+    pub after: Option<Position>,
+    /// Right before this position.
+    pub before: Option<Position>,
+    /// Most accounts.
+    pub limit: usize,
+    /// From the end of the list instead of its beginning.
+    pub backward: bool,
+}
+
+/// A page of accounts, in the order asked for.
+#[derive(Debug)]
+pub struct Page {
+    /// The accounts.
+    pub users: Vec<User>,
+    /// More match before the first.
+    pub has_previous: bool,
+    /// More match behind the last.
+    pub has_next: bool,
+}
+
+/// Fetches a page of accounts.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn page(app: &App, request: &PageRequest) -> Result<Page> {
+    let mut conn = app.db.conn().await?;
+    // Backward is the turned order, turned again; its `before` is then where it begins. One more
+    // than asked for says whether there are more.
+    let order = (request.field, request.descending != request.backward);
+    let (start, end) = (request.after.as_ref(), request.before.as_ref());
+    let (start, end) = if request.backward {
+        (end, start)
+    } else {
+        (start, end)
+    };
+    let limit = i64::try_from(request.limit).unwrap_or(i64::MAX - 1) + 1;
+    let mut users = User::page(&mut conn, &request.filter, order, start, end, limit).await?;
+    let more = users.len() > request.limit;
+    users.truncate(request.limit);
+    // A cursor stands for an account of the list, so that something lies on its other side.
+    let behind_start = start.is_some();
+    if request.backward {
+        users.reverse();
+        Ok(Page {
+            users,
+            has_previous: more,
+            has_next: behind_start,
+        })
+    } else {
+        Ok(Page {
+            users,
+            has_previous: behind_start,
+            has_next: more,
+        })
+    }
+}
+
+/// How many accounts match.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn count(app: &App, filter: &UserFilter) -> Result<i64> {
+    let mut conn = app.db.conn().await?;
+    Ok(User::count(&mut conn, filter).await?)
+}

@@ -1,0 +1,140 @@
+//! Carries out the queue: claims jobs, calls their service, deletes or puts them back. It decides
+//! nothing of what a job does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use futures_util::StreamExt as _;
+use tokio::sync::Notify;
+
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::models::job::{Claimed, Job};
+use crate::scalar::DateTime;
+use crate::services::email;
+
+/// Jobs carried out at once.
+const WORKERS: usize = 2;
+/// How long a worker holds a job; whoever has not ended by then counts as dead.
+const LEASE: TimeDelta = TimeDelta::seconds(60);
+/// How long a job may take; ends well before its lease.
+const TIME_LIMIT: Duration = Duration::from_secs(45);
+/// How often the queue is looked at without a notification: retries, and what a notification missed.
+const POLL: Duration = Duration::from_secs(5);
+/// How long a job is tried.
+const GIVE_UP_AFTER: TimeDelta = TimeDelta::hours(24);
+
+/// Starts the workers and the listener that wakes them; they end with the application.
+pub fn start(app: &App) {
+    let wake = Arc::new(Notify::new());
+    for _ in 0..WORKERS {
+        let (app, wake) = (app.clone(), Arc::clone(&wake));
+        let tasks = app.tasks.clone();
+        tasks.spawn(async move {
+            while !app.shutdown.is_cancelled() {
+                if let Err(error) = run_due(&app).await {
+                    tracing::warn!(error = ?error, "The queue cannot be read");
+                }
+                tokio::select! {
+                    () = wake.notified() => {}
+                    () = tokio::time::sleep(POLL) => {}
+                    () = app.shutdown.cancelled() => {}
+                }
+            }
+        });
+    }
+    let app = app.clone();
+    let tasks = app.tasks.clone();
+    tasks.spawn(async move {
+        loop {
+            tokio::select! {
+                () = app.shutdown.cancelled() => return,
+                ended = listen(&app, &wake) => if let Err(error) = ended {
+                    tracing::warn!(error = %error, "Lost the queue's notifications: {error:#}");
+                },
+            }
+            // Meanwhile the workers look by themselves.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+}
+
+async fn listen(app: &App, wake: &Notify) -> anyhow::Result<()> {
+    let mut conn = app.db.listen("jobs").await?;
+    // Whatever came while nobody listened.
+    wake.notify_one();
+    let mut notifications = std::pin::pin!(conn.notifications_stream());
+    while let Some(notification) = notifications.next().await {
+        notification?;
+        wake.notify_one();
+    }
+    anyhow::bail!("the database closed the connection")
+}
+
+/// Carries out jobs until none is due; gives how many were begun.
+///
+/// # Errors
+/// If the queue cannot be read or written. A job that fails is no error: it is put back.
+pub async fn run_due(app: &App) -> Result<usize> {
+    let mut begun = 0;
+    while !app.shutdown.is_cancelled() {
+        let claimed = Job::claim(&mut *app.db.conn().await?, 1, LEASE, app.now()).await?;
+        let Some(job) = claimed.into_iter().next() else {
+            break;
+        };
+        begun += 1;
+        run(app, job).await?;
+    }
+    Ok(begun)
+}
+
+async fn run(app: &App, claimed: Claimed) -> Result<()> {
+    let id = claimed.id;
+    let outcome = match serde_json::from_value::<Job>(claimed.payload.0.clone()) {
+        Ok(job) => match tokio::time::timeout(TIME_LIMIT, email::carry_out(app, &job, id)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Error::Internal(cause))) => Err((format!("{cause:#}"), true)),
+            Ok(Err(error)) => Err((format!("{error:?}"), true)),
+            Err(_) => Err(("took too long".to_owned(), true)),
+        },
+        Err(error) => Err((format!("not a job of this version: {error}"), false)),
+    };
+    let now = app.now();
+    let mut conn = app.db.conn().await?;
+    match outcome {
+        Ok(()) => Job::done(&mut conn, id).await?,
+        Err((error, again)) => {
+            let next = (again && *now - *claimed.created_at < GIVE_UP_AFTER)
+                .then(|| DateTime(*now + pause(claimed.attempts)));
+            match next {
+                Some(_) => {
+                    tracing::warn!(job.id = %id, "Job {id} failed and will be tried again: {error}")
+                }
+                None => tracing::error!(job.id = %id, "Job {id} is given up: {error}"),
+            }
+            Job::failed(&mut conn, id, &error, next, now).await?;
+        }
+    }
+    Ok(())
+}
+
+/// How long to wait after the given number of attempts: 5 s, doubled each time, at most an hour.
+fn pause(attempts: i32) -> TimeDelta {
+    let doublings = u32::try_from(attempts.saturating_sub(1))
+        .unwrap_or(0)
+        .min(10);
+    TimeDelta::seconds(5 << doublings).min(TimeDelta::hours(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_an_hour() {
+        assert_eq!(pause(1), TimeDelta::seconds(5));
+        assert_eq!(pause(3), TimeDelta::seconds(20));
+        assert_eq!(pause(40), TimeDelta::hours(1));
+    }
+}

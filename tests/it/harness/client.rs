@@ -1,0 +1,120 @@
+//! A caller with a session, and the answers it gets.
+
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::harness::app::TestApp;
+
+/// A signed-in account.
+pub struct Client<'a> {
+    app: &'a TestApp,
+    pub name: String,
+    pub email: String,
+    /// Global id of the account.
+    pub id: String,
+    /// The identifier for other systems.
+    pub uuid: String,
+    pub access_token: String,
+    pub refresh_token: String,
+    /// Global id of the session.
+    pub session: String,
+}
+
+impl<'a> Client<'a> {
+    pub fn new(app: &'a TestApp, name: &str, signed_in: &Value) -> Self {
+        let text = |pointer: &str| {
+            let value = signed_in.pointer(pointer).and_then(Value::as_str);
+            value
+                .unwrap_or_else(|| panic!("no {pointer} in {signed_in}"))
+                .to_owned()
+        };
+        Self {
+            app,
+            name: name.to_owned(),
+            email: crate::harness::app::email(name),
+            id: text("/user/id"),
+            uuid: text("/user/uuid"),
+            access_token: text("/accessToken"),
+            refresh_token: text("/refreshToken"),
+            session: text("/session/id"),
+        }
+    }
+
+    pub async fn gql(&self, query: &str, variables: Value) -> Answer {
+        self.app
+            .gql_as(Some(&self.access_token), query, variables)
+            .await
+    }
+
+    /// Runs a document without variables.
+    pub async fn ask(&self, query: &str) -> Answer {
+        self.gql(query, Value::Null).await
+    }
+
+    /// The account's id in the database.
+    pub fn user_id(&self) -> Uuid {
+        let bytes = URL_SAFE_NO_PAD.decode(&self.id).expect("a global id");
+        Uuid::from_slice(&bytes[bytes.len() - 16..]).expect("a UUID at its end")
+    }
+}
+
+/// An answer of the server.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+    /// The body as JSON; null where it is none.
+    pub json: Value,
+}
+
+impl Answer {
+    pub async fn read(response: Response) -> Self {
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX)
+            .await
+            .expect("a whole body");
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let json = serde_json::from_str(&text).unwrap_or_default();
+        Self {
+            status: parts.status,
+            headers: parts.headers,
+            text,
+            json,
+        }
+    }
+
+    /// What stands at `path` below `data`; fails the test where there are errors or nothing is there.
+    #[track_caller]
+    pub fn data(&self, path: &str) -> &Value {
+        assert!(self.json["errors"].is_null(), "{}", self.text);
+        self.at(path)
+    }
+
+    /// What stands at `path` below `data`, errors or not.
+    #[track_caller]
+    pub fn at(&self, path: &str) -> &Value {
+        let value = self.json.pointer(&format!("/data/{path}"));
+        value.unwrap_or_else(|| panic!("nothing at {path} in {}", self.text))
+    }
+
+    /// The codes of the top-level errors.
+    pub fn codes(&self) -> Vec<&str> {
+        let errors = self.json["errors"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        errors
+            .iter()
+            .map(|error| error["extensions"]["code"].as_str().unwrap_or("none"))
+            .collect()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}

@@ -1,0 +1,556 @@
+//! Signing in, keeping a session alive, signing out, and the tokens of it.
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use crate::harness::app::PASSWORD;
+use crate::harness::{Answer, TestApp};
+
+const LOGIN: &str = "mutation($input: LoginInput!) { login(input: $input) { \
+    errors { __typename code path ... on TooManyAttemptsError { retryAfterSeconds } } \
+    result { __typename ... on SignedIn { accessToken accessTokenExpiresAt refreshToken \
+    session { id current expiresAt ipAddress } user { id uuid loginCount lastLoginAt } } } } }";
+const REFRESH: &str = "mutation($token: String!) { refreshToken(input: { refreshToken: $token }) { \
+    errors { code } result { ... on SignedIn { accessToken refreshToken session { id } user { email } } } } }";
+
+async fn login(app: &TestApp, identifier: &str, password: &str) -> Answer {
+    app.gql(
+        LOGIN,
+        json!({ "input": { "identifier": identifier, "password": password } }),
+    )
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn address_and_username_open_the_door_in_any_case() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    app.advance(TimeDelta::minutes(1));
+    for (count, identifier) in ["ada@example.org", "ADA@EXAMPLE.org", "ada", "Ada", " ada "]
+        .into_iter()
+        .enumerate()
+    {
+        let answer = login(&app, identifier, PASSWORD).await;
+        let signed_in = answer.data("login/result");
+        assert_eq!(signed_in["user"]["id"], ada.id, "{identifier}");
+        assert_eq!(signed_in["user"]["loginCount"], count + 2);
+        assert_eq!(signed_in["user"]["lastLoginAt"], "2026-11-30T08:01:00Z");
+        assert_eq!(signed_in["session"]["current"], true);
+        assert_eq!(signed_in["session"]["expiresAt"], "2026-12-01T08:01:00Z");
+        assert_eq!(signed_in["session"]["ipAddress"], "127.0.0.1");
+        assert_eq!(signed_in["accessTokenExpiresAt"], "2026-11-30T08:16:00Z");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_remembered_session_lives_for_thirty_days() {
+    let app = TestApp::new().await;
+    app.user("ada").await;
+    let input =
+        json!({ "input": { "identifier": "ada", "password": PASSWORD, "rememberMe": true } });
+    let answer = app.gql(LOGIN, input).await;
+    assert_eq!(
+        answer.data("login/result/session/expiresAt"),
+        "2026-12-30T08:00:00Z"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_and_unknown_are_answered_alike_whatever_is_sent() {
+    let app = TestApp::new().await;
+    app.user("ada").await;
+    let refused = json!({ "errors": [{ "__typename": "GeneralError", "code": "INVALID_CREDENTIALS", "path": [] }], "result": null });
+    let long = "x".repeat(5000);
+    for (identifier, password) in [
+        ("ada", "Wrong-Horse-7"),
+        ("bob", PASSWORD),
+        ("ada@example.org", ""),
+        ("", ""),
+        ("' OR 1=1 --", "' OR 1=1 --"),
+        ("ada", long.as_str()),
+        (long.as_str(), PASSWORD),
+        ("%", PASSWORD),
+    ] {
+        let answer = login(&app, identifier, password).await;
+        assert_eq!(
+            answer.data("login"),
+            &refused,
+            "{identifier:.20} {password:.20}"
+        );
+    }
+    let (known, _) = app.statements(login(&app, "ada", "Wrong-Horse-7")).await;
+    let (unknown, _) = app.statements(login(&app, "bob", "Wrong-Horse-7")).await;
+    assert_eq!(
+        known, unknown,
+        "the same statements for a known and an unknown name"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_account_is_told_only_to_who_knows_its_password() {
+    let app = TestApp::new().await;
+    app.user("ada").await;
+    app.db.sql("UPDATE users SET status = 'deactivated'").await;
+    assert_eq!(
+        login(&app, "ada", PASSWORD)
+            .await
+            .data("login/errors/0/code"),
+        "ACCOUNT_UNAVAILABLE"
+    );
+    assert_eq!(
+        login(&app, "ada", "Wrong-Horse-7")
+            .await
+            .data("login/errors/0/code"),
+        "INVALID_CREDENTIALS"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_tries_for_one_name_have_to_wait_counted_by_field() {
+    let app = TestApp::with(&["--logins-per-quarter=3"]).await;
+    app.user("ada").await;
+    let twice = "mutation { a: login(input: { identifier: \"ada\", password: \"x\" }) { errors { code } } \
+        b: login(input: { identifier: \"ADA\", password: \"x\" }) { errors { code } } }";
+    assert_eq!(
+        app.gql(twice, Value::Null).await.data("b/errors/0/code"),
+        "INVALID_CREDENTIALS"
+    );
+    assert_eq!(
+        login(&app, "ada", "x").await.data("login/errors/0/code"),
+        "INVALID_CREDENTIALS"
+    );
+    let refused = login(&app, "ada", PASSWORD).await;
+    assert_eq!(
+        refused.data("login/errors/0"),
+        &json!({ "__typename": "TooManyAttemptsError", "code": "TOO_MANY_ATTEMPTS", "path": [], "retryAfterSeconds": 300 })
+    );
+    assert_eq!(
+        login(&app, "bob", "x").await.data("login/errors/0/code"),
+        "INVALID_CREDENTIALS",
+        "names count apart"
+    );
+    app.advance(TimeDelta::seconds(300));
+    assert_eq!(
+        login(&app, "ada", PASSWORD).await.data("login/errors"),
+        &json!([])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_hash_queue_is_told_at_once() {
+    // One slow hash at a time and nobody waiting.
+    let app = TestApp::with(&[
+        "--argon2-memory-kib=200000",
+        "--argon2-passes=3",
+        "--password-threads=1",
+        "--password-queue=1",
+    ])
+    .await;
+    let answers = futures_util::future::join_all((0..8).map(|_| login(&app, "nobody", "x"))).await;
+    let busy: Vec<_> = answers
+        .iter()
+        .filter(|answer| answer.codes() == ["RATE_LIMITED"])
+        .collect();
+    assert!(!busy.is_empty() && busy.len() < 8, "{}", busy.len());
+    for answer in busy {
+        assert!(
+            answer
+                .json
+                .pointer("/errors/0/extensions/retryAfter")
+                .and_then(Value::as_u64)
+                >= Some(1),
+            "{}",
+            answer.text
+        );
+        assert!(answer.header("retry-after").is_some());
+        assert_eq!(answer.at("login"), &Value::Null);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_parameters_renew_the_hash_at_sign_in_and_keep_sessions() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    let (stronger, router) = app.second(&["--argon2-memory-kib=16"]).await;
+    let hash = async || {
+        use diesel::prelude::*;
+        use diesel_async::RunQueryDsl;
+        let mut conn = stronger.db.conn().await.expect("a connection");
+        let hash: Option<String> = cardea::schema::users::table
+            .select(cardea::schema::users::hashed_password)
+            .first(&mut *conn)
+            .await
+            .expect("a hash");
+        hash.unwrap_or_default()
+    };
+    assert!(hash().await.starts_with("$argon2id$v=19$m=8,"));
+    let strong = TestAppView { router };
+    assert_eq!(strong.login().await.data("login/errors"), &json!([]));
+    let renewed = hash().await;
+    assert!(renewed.starts_with("$argon2id$v=19$m=16,"), "{renewed}");
+    assert_eq!(strong.login().await.data("login/errors"), &json!([]));
+    assert_eq!(hash().await, renewed, "renewed once");
+    assert_eq!(
+        ada.ask("{ me { email } }").await.data("me/email"),
+        "ada@example.org"
+    );
+}
+
+/// A second server, for requests without a session.
+struct TestAppView {
+    router: axum::Router,
+}
+
+impl TestAppView {
+    async fn login(&self) -> Answer {
+        use tower::ServiceExt as _;
+        let variables = json!({ "input": { "identifier": "ada", "password": PASSWORD } });
+        let body = json!({ "query": LOGIN, "variables": variables }).to_string();
+        let request = Request::post("/graphql")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body));
+        Answer::read(
+            self.router
+                .clone()
+                .oneshot(request.expect("a request"))
+                .await
+                .expect("an answer"),
+        )
+        .await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_token_is_good_once_and_its_reuse_ends_the_session() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    let first = app
+        .gql(REFRESH, json!({ "token": ada.refresh_token }))
+        .await;
+    let second = first.data("refreshToken/result");
+    assert_eq!(second["session"]["id"], ada.session);
+    assert_eq!(second["user"]["email"], "ada@example.org");
+    let token = second["accessToken"].as_str().expect("a token");
+    assert_eq!(
+        app.gql_as(Some(token), "{ me { id } }", Value::Null)
+            .await
+            .data("me/id"),
+        &json!(ada.id)
+    );
+
+    let reused = app
+        .gql(REFRESH, json!({ "token": ada.refresh_token }))
+        .await;
+    assert_eq!(reused.data("refreshToken/errors/0/code"), "TOKEN_REJECTED");
+    let after = app.gql_as(Some(token), "{ me { id } }", Value::Null).await;
+    assert_eq!(
+        (after.status, after.codes()),
+        (StatusCode::UNAUTHORIZED, vec!["UNAUTHENTICATED"])
+    );
+    let live = app
+        .gql(REFRESH, json!({ "token": second["refreshToken"] }))
+        .await;
+    assert_eq!(live.data("refreshToken/errors/0/code"), "TOKEN_REJECTED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_refreshes_of_one_token_one_succeeds() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    let answers = futures_util::future::join_all(
+        (0..10).map(|_| app.gql(REFRESH, json!({ "token": ada.refresh_token }))),
+    )
+    .await;
+    let won = answers
+        .iter()
+        .filter(|answer| answer.data("refreshToken/errors") == &json!([]))
+        .count();
+    assert_eq!(won, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_refresh_tokens_are_refused_and_harm_nothing() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    let good = &ada.refresh_token;
+    let flipped = format!(
+        "{}{}",
+        &good[..good.len() - 1],
+        if good.ends_with('A') { "B" } else { "A" }
+    );
+    for token in [
+        "",
+        "crr_",
+        &good[..20],
+        &format!("{good}x"),
+        &flipped,
+        &ada.access_token,
+    ] {
+        let answer = app.gql(REFRESH, json!({ "token": token })).await;
+        assert_eq!(
+            answer.data("refreshToken/errors/0/code"),
+            "TOKEN_REJECTED",
+            "{token}"
+        );
+    }
+    assert_eq!(ada.ask("{ me { id } }").await.data("me/id"), &json!(ada.id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_and_access_tokens_end_by_the_clock() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    app.advance(TimeDelta::minutes(15));
+    assert_eq!(
+        ada.ask("{ me { id } }").await.status,
+        StatusCode::UNAUTHORIZED
+    );
+    let fresh = app
+        .gql(REFRESH, json!({ "token": ada.refresh_token }))
+        .await;
+    let fresh = fresh.data("refreshToken/result").clone();
+    app.advance(TimeDelta::hours(24));
+    let ended = app
+        .gql(REFRESH, json!({ "token": fresh["refreshToken"] }))
+        .await;
+    assert_eq!(ended.data("refreshToken/errors/0/code"), "TOKEN_REJECTED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_out_ends_the_session_and_can_be_repeated() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    let logout = "mutation { logout { endedSessions errors { code } } }";
+    assert_eq!(
+        ada.ask(logout).await.data("logout"),
+        &json!({ "endedSessions": 1, "errors": [] })
+    );
+    assert_eq!(
+        ada.ask(logout).await.data("logout"),
+        &json!({ "endedSessions": 0, "errors": [] })
+    );
+    assert_eq!(
+        app.gql(logout, Value::Null)
+            .await
+            .data("logout/endedSessions"),
+        0
+    );
+    assert_eq!(
+        ada.ask("{ viewer { isAuthenticated } }").await.status,
+        StatusCode::UNAUTHORIZED
+    );
+    let refresh = app
+        .gql(REFRESH, json!({ "token": ada.refresh_token }))
+        .await;
+    assert_eq!(refresh.data("refreshToken/errors/0/code"), "TOKEN_REJECTED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_token_beside_a_sign_in_does_not_stand_in_its_way() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    app.advance(TimeDelta::hours(2));
+    let input = json!({ "input": { "identifier": "ada", "password": PASSWORD } });
+    assert_eq!(ada.gql(LOGIN, input).await.data("login/errors"), &json!([]));
+    let refused = ada
+        .ask("mutation { updateProfile(input: { bio: \"x\" }) { errors { code } } }")
+        .await;
+    assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        refused.header("www-authenticate"),
+        Some("Bearer error=\"invalid_token\"")
+    );
+}
+
+fn parts(token: &str) -> Vec<Value> {
+    let decode = |part: &str| {
+        URL_SAFE_NO_PAD
+            .decode(part)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+    };
+    token
+        .split('.')
+        .take(2)
+        .map(|part| decode(part).expect("JSON"))
+        .collect()
+}
+
+fn token(header: &Value, claims: &Value, signature: &str) -> String {
+    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}.{signature}", encode(header), encode(claims))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn access_tokens_say_who_without_saying_anything_personal() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    let parts = parts(&ada.access_token);
+    assert_eq!(
+        (&parts[0]["alg"], &parts[0]["typ"]),
+        (&json!("EdDSA"), &json!("at+jwt"))
+    );
+    let mut names: Vec<_> = parts[1]
+        .as_object()
+        .expect("claims")
+        .keys()
+        .map(String::as_str)
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, ["aud", "exp", "iat", "iss", "jti", "sid", "sub"]);
+    assert_eq!(parts[1]["sub"], ada.uuid);
+    assert_eq!(
+        (&parts[1]["aud"], &parts[1]["iss"]),
+        (&json!("cardea"), &json!("http://127.0.0.1:8000"))
+    );
+    assert_eq!(
+        parts[1]["exp"].as_i64().unwrap_or(0) - parts[1]["iat"].as_i64().unwrap_or(0),
+        900
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_published_key_verifies_access_tokens_and_holds_nothing_private() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    let answer = app
+        .send(
+            Request::get("/.well-known/jwks.json")
+                .body(Body::empty())
+                .expect("a request"),
+        )
+        .await;
+    let key = &answer.json["keys"][0];
+    assert_eq!(
+        (&key["kty"], &key["crv"], &key["alg"], &key["use"]),
+        (
+            &json!("OKP"),
+            &json!("Ed25519"),
+            &json!("EdDSA"),
+            &json!("sig")
+        )
+    );
+    assert_eq!(key["kid"], parts(&ada.access_token)[0]["kid"]);
+    assert!(key.get("d").is_none());
+    let jwk = serde_json::from_value(key.clone()).expect("a key");
+    let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::EdDSA);
+    validation.validate_exp = false;
+    validation.set_audience(&["cardea"]);
+    let verified = jsonwebtoken::decode::<Value>(
+        &ada.access_token,
+        &jsonwebtoken::DecodingKey::from_jwk(&jwk).expect("a public key"),
+        &validation,
+    );
+    assert_eq!(verified.expect("verifies").claims["sub"], ada.uuid);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forged_access_tokens_are_refused() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    let eve = app.user("eve").await;
+    let parts = parts(&ada.access_token);
+    let signature = ada.access_token.rsplit('.').next().expect("a signature");
+    let with = |part: &Value, key: &str, value: Value| {
+        let mut part = part.clone();
+        part[key] = value;
+        part
+    };
+    let public = app.app.keys.published();
+    let public = serde_json::to_value(public).expect("JSON")["keys"][0]["x"]
+        .as_str()
+        .expect("a key")
+        .to_owned();
+    let hs256 = {
+        let header = with(&parts[0], "alg", json!("HS256"));
+        let message = token(&header, &parts[1], "");
+        let key = aws_lc_rs::hmac::Key::new(
+            aws_lc_rs::hmac::HMAC_SHA256,
+            &URL_SAFE_NO_PAD.decode(public).expect("a key"),
+        );
+        let tag = aws_lc_rs::hmac::sign(&key, message.trim_end_matches('.').as_bytes());
+        format!("{message}{}", URL_SAFE_NO_PAD.encode(tag))
+    };
+    let forged = [
+        token(&with(&parts[0], "alg", json!("none")), &parts[1], ""),
+        hs256,
+        token(
+            &with(&parts[0], "kid", json!("other")),
+            &parts[1],
+            signature,
+        ),
+        token(
+            &with(&parts[0], "jku", json!("http://127.0.0.1:1/")),
+            &parts[1],
+            signature,
+        ),
+        token(&with(&parts[0], "typ", json!("JWT")), &parts[1], signature),
+        token(
+            &parts[0],
+            &with(&parts[1], "sub", json!(eve.uuid)),
+            signature,
+        ),
+        token(
+            &parts[0],
+            &with(&parts[1], "exp", json!("never")),
+            signature,
+        ),
+        token(
+            &parts[0],
+            &with(&parts[1], "exp", json!(i64::MAX)),
+            signature,
+        ),
+        ada.refresh_token.clone(),
+        "x".repeat(10_000),
+        "..".to_owned(),
+        format!("{}.{}.{}", "a".repeat(500), "b".repeat(500), signature),
+    ];
+    for token in forged {
+        let answer = app.gql_as(Some(&token), "{ me { id } }", Value::Null).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{token:.80}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_for_another_audience_or_issuer_are_refused() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    for flag in [
+        "--token-audience=other",
+        "--token-issuer=https://other.example",
+    ] {
+        let (_, router) = app.second(&[flag]).await;
+        use tower::ServiceExt as _;
+        let request = Request::get("/graphql?query=%7Bme%7Bid%7D%7D")
+            .header(
+                header::AUTHORIZATION,
+                format!("bearer {}", ada.access_token),
+            )
+            .body(Body::empty());
+        let answer = router
+            .oneshot(request.expect("a request"))
+            .await
+            .expect("an answer");
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{flag}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_hashes_of_tokens_are_kept() {
+    let app = TestApp::new().await;
+    app.register("ada").await;
+    let mailed = app.mailed_token("ada@example.org").await;
+    let ada = app.user("bob").await;
+    let dump = app.db.dump().await;
+    assert!(
+        dump.contains("bob@example.org"),
+        "the dump holds the accounts"
+    );
+    for secret in [&mailed, &ada.refresh_token, &ada.access_token, PASSWORD] {
+        assert!(!dump.contains(secret), "a secret stands in the database");
+    }
+}

@@ -1,0 +1,204 @@
+//! Opening an account and proving its address.
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use crate::harness::TestApp;
+use crate::harness::app::PASSWORD;
+
+const REGISTER: &str = "mutation($input: RegisterInput!) { register(input: $input) { \
+    errors { __typename code path message ... on InvalidValueError { rule minimum maximum } } result { __typename } } }";
+const VERIFY: &str = "mutation($token: String!) { verifyEmail(input: { token: $token }) { \
+    errors { code path } result { __typename ... on SignedIn { accessToken user { email emailVerified status loginCount } } } } }";
+const LOGIN: &str = "mutation($input: LoginInput!) { login(input: $input) { errors { code } \
+    result { __typename ... on EmailVerificationRequired { resendAvailableAt } } } }";
+
+fn input(changes: &Value) -> Value {
+    let mut input =
+        json!({ "email": "ada@example.org", "fullName": "Ada Lovelace", "password": PASSWORD });
+    for (key, value) in changes.as_object().expect("an object") {
+        input[key] = value.clone();
+    }
+    json!({ "input": input })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_registers_proves_the_address_and_is_signed_in() {
+    let app = TestApp::new().await;
+    let all = json!({
+        "birthDate": "1990-12-10", "firstName": "Ada", "lastName": "Lovelace", "language": "de-at",
+        "timezone": "Europe/Vienna", "username": "ada_l",
+    });
+    let registered = app.gql(REGISTER, input(&all)).await;
+    assert_eq!(
+        registered.data("register"),
+        &json!({ "errors": [], "result": null })
+    );
+    assert_eq!(app.run_jobs().await, 1);
+    let mails = app.mails();
+    assert_eq!(mails.len(), 1);
+    assert_eq!(mails[0].to, "ada@example.org");
+    assert_eq!(mails[0].subject, "Confirm your address for Cardea");
+    assert!(
+        mails[0].text.contains(&mails[0].links[0]) && mails[0].html.contains("Confirm my address")
+    );
+
+    let token = app.mailed_token("ada@example.org").await;
+    let verified = app.gql(VERIFY, json!({ "token": token })).await;
+    let user = verified.data("verifyEmail/result/user");
+    assert_eq!(
+        user,
+        &json!({ "email": "ada@example.org", "emailVerified": true, "status": "ACTIVE", "loginCount": 1 })
+    );
+
+    let access = verified
+        .data("verifyEmail/result/accessToken")
+        .as_str()
+        .expect("a token");
+    let me = app
+        .gql_as(
+            Some(access),
+            "{ me { username firstName lastName fullName birthDate profile { timezone language theme bio } roles { name } permissions } }",
+            Value::Null,
+        )
+        .await;
+    assert_eq!(
+        me.data("me"),
+        &json!({
+            "username": "ada_l", "firstName": "Ada", "lastName": "Lovelace", "fullName": "Ada Lovelace",
+            "birthDate": "1990-12-10",
+            "profile": { "timezone": "Europe/Vienna", "language": "de-AT", "theme": "LIGHT", "bio": null },
+            "roles": [{ "name": "user" }], "permissions": ["read:own", "write:own"],
+        })
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_malformed_value_is_told_at_once_and_nothing_is_written() {
+    let app = TestApp::new().await;
+    let wrong = json!({
+        "email": "ada", "fullName": " A ", "password": "abc", "username": "a-b", "timezone": "Mars/Base",
+        "language": "english!", "birthDate": "2026-11-30", "firstName": "x".repeat(151),
+    });
+    let answer = app.gql(REGISTER, input(&wrong)).await;
+    let errors = answer.data("register/errors").as_array().expect("a list");
+    let found: Vec<_> = errors
+        .iter()
+        .map(|error| {
+            (
+                error["path"][1].as_str().unwrap_or_default(),
+                error["rule"].as_str().unwrap_or_default(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("email", "FORMAT"),
+            ("fullName", "LENGTH"),
+            ("username", "FORMAT"),
+            ("timezone", "TIME_ZONE"),
+            ("language", "LANGUAGE"),
+            ("firstName", "LENGTH"),
+            ("birthDate", "RANGE"),
+            ("password", "LENGTH"),
+            ("password", "PASSWORD_UPPERCASE"),
+            ("password", "PASSWORD_DIGIT"),
+            ("password", "PASSWORD_SPECIAL"),
+        ]
+    );
+    assert_eq!(app.waiting_jobs().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_address_gets_the_same_answer_and_its_owner_a_mail() {
+    let app = TestApp::new().await;
+    let first = app.gql(REGISTER, input(&json!({}))).await;
+    app.run_jobs().await;
+    let again = app
+        .gql(
+            REGISTER,
+            input(&json!({ "email": "ADA@Example.ORG", "fullName": "Eve" })),
+        )
+        .await;
+    assert_eq!(first.text, again.text);
+    app.run_jobs().await;
+    let mails = app.mails_to("ada@example.org");
+    assert_eq!(mails.len(), 2);
+    assert_eq!(mails[0].subject, "You already have an account at Cardea");
+    assert!(mails[0].text.contains("Ada Lovelace") && !mails[0].text.contains("Eve"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_works_once_within_a_day_and_until_a_newer_one() {
+    let app = TestApp::new().await;
+    app.gql(REGISTER, input(&json!({}))).await;
+    let first = app.mailed_token("ada@example.org").await;
+    app.advance(TimeDelta::seconds(61));
+    let resend = "mutation { resendVerification(input: { email: \"ada@example.org\" }) { accepted errors { code } } }";
+    assert_eq!(
+        app.gql(resend, Value::Null)
+            .await
+            .data("resendVerification/accepted"),
+        true
+    );
+    let second = app.mailed_token("ada@example.org").await;
+    assert_ne!(first, second);
+
+    let refused = json!([{ "code": "TOKEN_REJECTED", "path": ["input", "token"] }]);
+    assert_eq!(
+        app.gql(VERIFY, json!({ "token": first }))
+            .await
+            .data("verifyEmail/errors"),
+        &refused
+    );
+    app.advance(TimeDelta::hours(24));
+    assert_eq!(
+        app.gql(VERIFY, json!({ "token": second }))
+            .await
+            .data("verifyEmail/errors"),
+        &refused
+    );
+    assert_eq!(
+        app.gql(resend, Value::Null)
+            .await
+            .data("resendVerification/accepted"),
+        true
+    );
+    let third = app.mailed_token("ada@example.org").await;
+    assert_eq!(
+        app.gql(VERIFY, json!({ "token": third }))
+            .await
+            .data("verifyEmail/errors"),
+        &json!([])
+    );
+    assert_eq!(
+        app.gql(VERIFY, json!({ "token": third }))
+            .await
+            .data("verifyEmail/errors"),
+        &refused
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pending_account_is_told_only_to_who_knows_its_password() {
+    let app = TestApp::new().await;
+    app.gql(REGISTER, input(&json!({}))).await;
+    app.run_jobs().await;
+    let login = async |password: &str| {
+        app.gql(
+            LOGIN,
+            json!({ "input": { "identifier": "ada@example.org", "password": password } }),
+        )
+        .await
+    };
+    let right = login(PASSWORD).await;
+    assert_eq!(
+        right.data("login/result"),
+        &json!({ "__typename": "EmailVerificationRequired", "resendAvailableAt": "2026-11-30T08:01:00Z" })
+    );
+    assert_eq!(
+        login("Wrong-Horse-7").await.data("login"),
+        &json!({ "errors": [{ "code": "INVALID_CREDENTIALS" }], "result": null })
+    );
+}

@@ -70,7 +70,8 @@ impl Extension for RequestLayer {
         info: ResolveInfo<'_>,
         next: NextResolve<'_>,
     ) -> ServerResult<Option<Value>> {
-        if info.is_for_introspection {
+        // `__schema` and `__type` say nothing that schema.graphql does not.
+        if info.is_for_introspection || info.name.starts_with("__") {
             return next.run(ctx, info).await;
         }
         let rule = self

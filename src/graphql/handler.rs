@@ -23,6 +23,7 @@ use crate::graphql::context::{Caller, Executed, RequestId};
 use crate::graphql::document::{self, Refusal};
 use crate::graphql::error::{Code, INTERNAL};
 use crate::graphql::loader::Loaders;
+use crate::graphql::turn::Turns;
 use crate::services::login;
 
 const CHALLENGE: &str = "Bearer error=\"invalid_token\"";
@@ -137,7 +138,8 @@ async fn answer(
     let requester = requester(app, api, &parts.headers, operation).await?;
 
     let executed = Executed::default();
-    let loaders = Loaders::new(app);
+    let turns = Turns::default();
+    let loaders = Loaders::new(app, &turns);
     if let Some(actor) = requester.signed_in() {
         loaders.prime(actor).await;
     }
@@ -153,7 +155,7 @@ async fn answer(
         request = request.disable_introspection();
     }
     request.set_parsed_query(document);
-    let response = run(app, api, request, &request_id).await?;
+    let response = run(app, api, request, turns, &request_id).await?;
     Ok(Answer {
         response,
         executed: executed.get(),
@@ -165,12 +167,12 @@ async fn run(
     app: &App,
     api: &Api,
     request: Request,
+    turns: Turns,
     RequestId(id): &RequestId,
 ) -> Result<async_graphql::Response, Refused> {
     let schema = api.schema.clone();
-    let mut task = app
-        .tasks
-        .spawn(async move { schema.execute(request).await }.in_current_span());
+    let resolvers = async move { turns.run(schema.execute(request)).await };
+    let mut task = app.tasks.spawn(resolvers.in_current_span());
     match tokio::time::timeout(app.config.request_timeout(), &mut task).await {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(error)) => {

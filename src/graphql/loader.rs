@@ -3,16 +3,15 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::time::Duration;
 
 use async_graphql::dataloader::{DataLoader, HashMapCache, Loader};
-use async_graphql::runtime::{TokioSpawner, TokioTimer};
 use chrono::TimeDelta;
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::auth::requester::Actor;
 use crate::error::{Error, Result};
+use crate::graphql::turn::Turns;
 use crate::models::background::Background;
 use crate::models::permission::Permission;
 use crate::models::personalization::Personalization;
@@ -30,18 +29,16 @@ pub struct Loaders(DataLoader<Database, HashMapCache>);
 pub struct Database(App);
 
 impl Loaders {
-    /// Empty loaders.
+    /// Empty loaders for a request that takes `turns`.
     #[must_use]
-    pub fn new(app: &App) -> Self {
-        let (spawner, timer) = (TokioSpawner::current(), TokioTimer::default());
-        let loader = DataLoader::with_cache(
+    pub fn new(app: &App, turns: &Turns) -> Self {
+        let cache = HashMapCache::default();
+        Self(DataLoader::with_cache(
             Database(app.clone()),
-            spawner,
-            timer,
-            HashMapCache::default(),
-        );
-        // Without a pause: a batch leaves when every resolver of a level has asked.
-        Self(loader.delay(Duration::ZERO).max_batch_size(1000))
+            turns.clone(),
+            turns.clone(),
+            cache,
+        ))
     }
 
     /// Puts in what is known of the caller already.

@@ -15,6 +15,7 @@ pub mod profile;
 pub mod role;
 pub mod sdl;
 pub mod session;
+pub mod turn;
 pub mod user;
 pub mod verification;
 pub mod viewer;

@@ -2,6 +2,12 @@
 
 mod harness;
 
+mod access;
+mod leak;
 mod login;
 mod profile;
 mod registration;
+mod roles;
+mod schema;
+mod users;
+mod viewer;

@@ -1,0 +1,40 @@
+//! `schema.graphql` is what the server serves.
+
+use cardea::graphql::Api;
+
+#[test]
+fn the_file_at_the_top_is_current() {
+    let printed = Api::new().expect("the schema is sound").sdl();
+    let file = include_str!("../../schema.graphql");
+    assert!(printed == file, "schema.graphql is stale: run `just gen`");
+}
+
+#[test]
+fn everything_in_the_schema_says_what_it_is() {
+    let sdl = Api::new().expect("the schema is sound").sdl();
+    // Members of a type begin with two spaces and a name; what describes them stands above.
+    let mut lines = sdl.lines().peekable();
+    let mut before = "";
+    while let Some(line) = lines.next() {
+        let member = line
+            .strip_prefix("  ")
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()));
+        let in_block = before == "block";
+        if line.trim() == "\"\"\"" {
+            before = if in_block { "described" } else { "block" };
+            continue;
+        }
+        // The roots of the schema are no members that could be described.
+        if in_block || matches!(line, "  query: Query" | "  mutation: Mutation") {
+            continue;
+        }
+        if member {
+            assert_eq!(before, "described", "{line} has no description");
+        }
+        before = if line.trim_start().starts_with('"') {
+            "described"
+        } else {
+            ""
+        };
+    }
+}

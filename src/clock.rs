@@ -23,6 +23,9 @@ impl Clock {
     }
 
     /// The present instant in whole microseconds, which is what PostgreSQL keeps.
+    ///
+    /// # Panics
+    /// Never for a clock that stays within the years that chrono knows.
     #[must_use]
     #[expect(
         clippy::disallowed_methods,

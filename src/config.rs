@@ -29,7 +29,7 @@ pub struct Config {
         global = true
     )]
     pub listen: SocketAddr,
-    /// Address under which clients reach the server; the links in mails begin with it [default: http://LISTEN]
+    /// Address under which clients reach the server; the links in mails begin with it [default: that of --listen]
     #[arg(long, env = "CARDEA_PUBLIC_URL", global = true)]
     pub public_url: Option<Url>,
     /// What the installation calls itself in mails
@@ -104,7 +104,7 @@ pub enum LogFormat {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Database")]
 pub struct DatabaseConfig {
-    /// PostgreSQL 15 or newer, as postgres://user:password@host/database; without it the server starts one of its own
+    /// PostgreSQL 15 or newer, as `postgres://user:password@host/database`; without it the server starts one of its own
     #[arg(
         long = "database-url",
         env = "DATABASE_URL",

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use diesel::connection::InstrumentationEvent;
 use diesel::migration::{Migration, MigrationSource as _};
 use diesel::pg::Pg;
-use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
+use diesel_async::pooled_connection::deadpool::{Object, Pool};
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
 };
@@ -90,10 +90,7 @@ impl Db {
     /// [`Error::Unavailable`] when there is none in time.
     pub async fn conn(&self) -> Result<Object<Conn>> {
         self.pool.get().await.map_err(|error| {
-            match &error {
-                PoolError::Timeout(_) => tracing::warn!("No database connection in time: {error}"),
-                _ => tracing::error!(error = %error, "The database cannot be reached: {error}"),
-            }
+            tracing::warn!(error = %error, "No connection to the database: {error}");
             Error::Unavailable
         })
     }

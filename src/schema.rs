@@ -131,6 +131,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    username_reservations (name) {
+        name -> Text,
+        user_id -> Uuid,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     users (id) {
         id -> Uuid,
         auth_token -> Uuid,
@@ -174,6 +182,7 @@ diesel::joinable!(role_permissions -> permissions (permission_id));
 diesel::joinable!(role_permissions -> roles (role_id));
 diesel::joinable!(sessions -> users (user_id));
 diesel::joinable!(user_roles -> roles (role_id));
+diesel::joinable!(username_reservations -> users (user_id));
 diesel::joinable!(verification_tokens -> users (user_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
@@ -188,6 +197,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     sessions,
     signing_keys,
     user_roles,
+    username_reservations,
     users,
     verification_tokens,
 );

@@ -107,11 +107,10 @@ async fn run(app: &App, claimed: Claimed) -> Result<()> {
         Err((error, again)) => {
             let next = (again && *now - *claimed.created_at < GIVE_UP_AFTER)
                 .then(|| DateTime(*now + pause(claimed.attempts)));
-            match next {
-                Some(_) => {
-                    tracing::warn!(job.id = %id, "Job {id} failed and will be tried again: {error}")
-                }
-                None => tracing::error!(job.id = %id, "Job {id} is given up: {error}"),
+            if next.is_some() {
+                tracing::warn!(job.id = %id, "Job {id} failed and will be tried again: {error}");
+            } else {
+                tracing::error!(job.id = %id, "Job {id} is given up: {error}");
             }
             Job::failed(&mut conn, id, &error, next, now).await?;
         }

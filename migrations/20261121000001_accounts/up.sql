@@ -69,6 +69,22 @@ CREATE TRIGGER users_auth_token_immutable BEFORE UPDATE ON users
     FOR EACH ROW WHEN (OLD.auth_token IS DISTINCT FROM NEW.auth_token)
     EXECUTE FUNCTION users_refuse_auth_token_change();
 
+CREATE TABLE username_reservations (
+    name text NOT NULL,
+    user_id uuid NOT NULL,
+    created_at timestamptz NOT NULL,
+    CONSTRAINT username_reservations_pkey PRIMARY KEY (name),
+    CONSTRAINT username_reservations_user_id_fkey FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE CASCADE,
+    CONSTRAINT username_reservations_name_form CHECK (name ~ '^[a-z0-9_]{1,150}$')
+);
+
+CREATE INDEX username_reservations_user_id_idx ON username_reservations (user_id);
+
+COMMENT ON TABLE username_reservations IS 'Usernames asked for in registrations with an address that has an account already; kept from others, so that a free name does not tell that the address was in use.';
+COMMENT ON COLUMN username_reservations.name IS 'The username in lower case.';
+COMMENT ON COLUMN username_reservations.user_id IS 'The account that has the address; it alone may take the name.';
+COMMENT ON COLUMN username_reservations.created_at IS 'When it was first asked for.';
+
 CREATE TABLE profiles (
     user_id uuid NOT NULL,
     bio text,

@@ -57,7 +57,7 @@ pub struct AccessToken {
     pub expires_at: DateTime,
 }
 
-/// A new private key for EdDSA over Ed25519, as PKCS #8.
+/// A new private key for `EdDSA` over Ed25519, as PKCS #8.
 ///
 /// # Errors
 /// If the system has no randomness.

@@ -36,8 +36,7 @@ struct Params {
     operation_name: Option<String>,
     variables: Option<Map<String, Value>>,
     // Read for its form only: nothing that a client could say there is understood.
-    #[serde(rename = "extensions")]
-    _extensions: Option<Map<String, Value>>,
+    extensions: Option<Map<String, Value>>,
 }
 
 /// The form of the answer.
@@ -244,7 +243,7 @@ impl Params {
                 "query" => params.query = Some(value.into_owned()),
                 "operationName" => params.operation_name = Some(value.into_owned()),
                 "variables" => params.variables = object("variables", &value)?,
-                "extensions" => params._extensions = object("extensions", &value)?,
+                "extensions" => params.extensions = object("extensions", &value)?,
                 _ => {}
             }
         }

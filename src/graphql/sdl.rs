@@ -6,7 +6,7 @@ use async_graphql::parser::parse_schema;
 use async_graphql::parser::types::{
     ConstDirective, FieldDefinition, TypeKind, TypeSystemDefinition,
 };
-use async_graphql::{InputType, Positioned, SDLExportOptions, Value};
+use async_graphql::{InputType, Positioned, SDLExportOptions};
 
 use crate::models::permission::SystemPermission;
 
@@ -162,8 +162,6 @@ fn concrete(of_type: &async_graphql::parser::types::Type) -> String {
 }
 
 fn argument<T: InputType>(directive: &ConstDirective, name: &str) -> anyhow::Result<T> {
-    let value = directive
-        .get_argument(name)
-        .map(|value| Value::from(value.node.clone()));
+    let value = directive.get_argument(name).map(|value| value.node.clone());
     T::parse(value).map_err(|_| anyhow::anyhow!("@{} does not say its {name}", directive.name.node))
 }

@@ -16,7 +16,7 @@ pub struct Viewer(Option<Actor>);
 #[Object]
 impl Viewer {
     /// Whether each of these permissions is held, in the order asked; at most 100.
-    async fn has_permissions(&self, names: Vec<String>) -> Result<Vec<bool>> {
+    fn has_permissions(&self, names: Vec<String>) -> Result<Vec<bool>> {
         if names.len() > 100 {
             return Err(Error::BadInput("At most 100 names.".to_owned()));
         }

@@ -76,7 +76,7 @@ impl Mail {
     ) -> anyhow::Result<Message> {
         let mut templates = Environment::new();
         templates.set_auto_escape_callback(|name| {
-            if name.ends_with(".html") {
+            if std::path::Path::new(name).extension() == Some("html".as_ref()) {
                 AutoEscape::Html
             } else {
                 AutoEscape::None

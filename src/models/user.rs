@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::db::Conn;
 use crate::models::text_enum;
 use crate::scalar::{Date, DateTime, EmailAddress, Url};
-use crate::schema::users;
+use crate::schema::{username_reservations, users};
 
 diesel::define_sql_function! {
     /// `text` in lower case.
@@ -162,6 +162,46 @@ impl User {
             .first(conn)
             .await
             .optional()
+    }
+
+    /// Whether this username is kept for another account than `account`.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn is_reserved(
+        conn: &mut Conn,
+        username: &str,
+        account: Option<Uuid>,
+    ) -> QueryResult<bool> {
+        let owner: Option<Uuid> = username_reservations::table
+            .filter(username_reservations::name.eq(lower(username)))
+            .select(username_reservations::user_id)
+            .first(conn)
+            .await
+            .optional()?;
+        Ok(owner.is_some_and(|owner| account != Some(owner)))
+    }
+
+    /// Keeps this username for `account`, unless it is kept for somebody already.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn reserve(
+        conn: &mut Conn,
+        username: &str,
+        account: Uuid,
+        now: DateTime,
+    ) -> QueryResult<()> {
+        diesel::insert_into(username_reservations::table)
+            .values((
+                username_reservations::name.eq(lower(username)),
+                username_reservations::user_id.eq(account),
+                username_reservations::created_at.eq(now),
+            ))
+            .on_conflict_do_nothing()
+            .execute(conn)
+            .await
+            .map(drop)
     }
 
     /// Makes the address proved and, if it was pending, the account active; gives `None` if the

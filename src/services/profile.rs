@@ -5,13 +5,14 @@ use diesel_async::AsyncConnection as _;
 
 use crate::app::App;
 use crate::auth::requester::Actor;
-use crate::error::{Error, OnConstraint as _, Result, UserError, UserErrorCode};
+use crate::error::{Error, OnConstraint as _, Result, UserError};
 use crate::models::profile::{
     CoachingStyle, NotificationFrequency, PreferenceMerge, Profile, ProfileChanges,
     SessionFrequency, Theme,
 };
 use crate::models::user::{User, UserChanges};
 use crate::scalar::{Date, Json, Url};
+use crate::services::registration::username_taken;
 use crate::services::validate::{self, MAX_JSON_BYTES, Problems};
 
 /// New values for names and profile. A field left out stays. Null clears it, or sets it back to
@@ -66,20 +67,19 @@ pub async fn update(
     let mut problems = Problems::default();
     let user_changes = user_changes(app, &input, &mut problems);
     let merge = preference_merge(&input, &mut problems);
-    let profile_changes = profile_changes(input, &mut problems);
+    let profile_changes = profile_changes(&input, &mut problems);
     problems.finish()?;
     let (id, now) = (actor.user_id(), app.now());
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
+        if let Some(Some(username)) = &user_changes.username
+            && User::is_reserved(conn, username, Some(id)).await?
+        {
+            return Err(username_taken().into());
+        }
         let user = User::update(conn, id, &user_changes, now)
             .await
-            .on_constraint("users_username_key", || {
-                UserError::at(
-                    UserErrorCode::Taken,
-                    &["input", "username"],
-                    "This user name is taken.",
-                )
-            })?
+            .on_constraint("users_username_key", username_taken)?
             .ok_or(Error::Unauthenticated)?;
         let profile = Profile::update(conn, id, &profile_changes, merge.as_ref(), now)
             .await
@@ -147,7 +147,7 @@ fn user_changes(app: &App, input: &UpdateProfileInput, problems: &mut Problems) 
     }
 }
 
-fn profile_changes(input: UpdateProfileInput, problems: &mut Problems) -> ProfileChanges {
+fn profile_changes(input: &UpdateProfileInput, problems: &mut Problems) -> ProfileChanges {
     let goals = checked(&input.coaching_goals, problems, |goals| {
         validate::json_object(&["input", "coachingGoals"], goals)
     });
@@ -161,15 +161,21 @@ fn profile_changes(input: UpdateProfileInput, problems: &mut Problems) -> Profil
         })
         .map(|zone| zone.unwrap_or_else(|| "UTC".to_owned())),
         coaching_goals: goals.map(|goals| goals.unwrap_or_else(empty)),
-        preferred_coaching_style: input.preferred_coaching_style.into(),
-        session_frequency: input.session_frequency.into(),
-        email_notifications: or_default(input.email_notifications, true),
-        push_notifications: or_default(input.push_notifications, true),
+        preferred_coaching_style: input
+            .preferred_coaching_style
+            .as_opt_ref()
+            .map(Option::<&_>::copied),
+        session_frequency: input
+            .session_frequency
+            .as_opt_ref()
+            .map(Option::<&_>::copied),
+        email_notifications: or_default(&input.email_notifications, true),
+        push_notifications: or_default(&input.push_notifications, true),
         notification_frequency: or_default(
-            input.notification_frequency,
+            &input.notification_frequency,
             NotificationFrequency::Daily,
         ),
-        theme: or_default(input.theme, Theme::Light),
+        theme: or_default(&input.theme, Theme::Light),
         language: checked(&input.language, problems, |tag| {
             validate::language(&["input", "language"], tag)
         })
@@ -213,6 +219,8 @@ pub(super) fn checked<T, U>(
         .map(|value| value.and_then(|value| problems.take(check(value))))
 }
 
-fn or_default<T>(value: MaybeUndefined<T>, default: T) -> Option<T> {
-    Option::<Option<T>>::from(value).map(|value| value.unwrap_or(default))
+fn or_default<T: Copy>(value: &MaybeUndefined<T>, default: T) -> Option<T> {
+    value
+        .as_opt_ref()
+        .map(|value| value.copied().unwrap_or(default))
 }

@@ -12,7 +12,7 @@ use crate::models::job::Job;
 use crate::models::profile::NewProfile;
 use crate::models::role::Role;
 use crate::models::user::{AccountStatus, NewUser, User};
-use crate::scalar::Date;
+use crate::scalar::{Date, DateTime};
 use crate::services::limits::{self, Limit};
 use crate::services::validate::{self, Problems};
 
@@ -61,7 +61,7 @@ pub async fn register(app: &App, client: &ClientInfo, input: RegisterInput) -> R
         let job = match open_account(conn, &form, &hash, AccountStatus::Pending, now).await? {
             Some(user) => Job::VerifyEmail { user: user.id },
             None => Job::AlreadyRegistered {
-                user: owner_of(conn, &form).await?,
+                user: owner_of(conn, &form, now).await?,
             },
         };
         Ok(job.enqueue(conn, now).await?)
@@ -80,7 +80,7 @@ pub async fn create_by_operator(app: &App, input: RegisterInput, admin: bool) ->
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
         let Some(user) = open_account(conn, &form, &hash, AccountStatus::Active, now).await? else {
-            owner_of(conn, &form).await?;
+            owner_of(conn, &form, now).await?;
             return Err(UserError::at(
                 UserErrorCode::Taken,
                 &["input", "email"],
@@ -180,13 +180,21 @@ fn check(app: &App, input: RegisterInput) -> Result<Form> {
 }
 
 /// Writes the account, its profile and its default roles; `None` where address or username is in use.
+///
+/// # Errors
+/// `TAKEN` for a username that is kept for somebody.
 async fn open_account(
     conn: &mut Conn,
     form: &Form,
     hash: &str,
     status: AccountStatus,
-    now: crate::scalar::DateTime,
+    now: DateTime,
 ) -> Result<Option<User>> {
+    if let Some(username) = &form.username
+        && User::is_reserved(conn, username, None).await?
+    {
+        return Err(username_taken().into());
+    }
     let new = NewUser {
         id: Uuid::now_v7(),
         auth_token: Uuid::new_v4(),
@@ -220,24 +228,35 @@ async fn open_account(
     Ok(Some(user))
 }
 
-/// The account that has the form's address already.
+/// The account that has the form's address already. The username that was asked for is kept for
+/// it: were it free afterwards, that alone would tell that the address was in use.
 ///
 /// # Errors
 /// `TAKEN` where it is the username that is in use.
-async fn owner_of(conn: &mut Conn, form: &Form) -> Result<Uuid> {
-    if let Some(username) = &form.username
+async fn owner_of(conn: &mut Conn, form: &Form, now: DateTime) -> Result<Uuid> {
+    let username = form.username.as_deref();
+    if let Some(username) = username
         && User::by_username(conn, username).await?.is_some()
     {
-        return Err(UserError::at(
-            UserErrorCode::Taken,
-            &["input", "username"],
-            "This user name is taken.",
-        )
-        .into());
+        return Err(username_taken().into());
     }
-    match User::by_email(conn, &form.email).await? {
-        Some(owner) => Ok(owner.id),
-        // Erased between the two statements; the caller may simply try again.
-        None => Err(Error::Unavailable),
+    // None: erased between the two statements; the caller may simply try again.
+    let owner = User::by_email(conn, &form.email)
+        .await?
+        .ok_or(Error::Unavailable)?
+        .id;
+    if let Some(username) = username {
+        User::reserve(conn, username, owner, now).await?;
     }
+    Ok(owner)
+}
+
+/// What is said of a username that somebody has or that is kept for somebody.
+#[must_use]
+pub fn username_taken() -> UserError {
+    UserError::at(
+        UserErrorCode::Taken,
+        &["input", "username"],
+        "This user name is taken.",
+    )
 }

@@ -1,0 +1,24 @@
+# Commands of everyday work; `just` lists them.
+_default:
+    @just --list
+
+# Serve, on the server's own PostgreSQL
+dev *args:
+    cargo run -- {{ args }}
+
+# Run the tests
+test *args:
+    cargo test {{ args }}
+
+# Write the generated files anew: schema.graphql, and src/schema.rs from the database at DATABASE_URL
+gen:
+    cargo run --quiet -- schema print > schema.graphql
+    [ -z "${DATABASE_URL:-}" ] || diesel print-schema > src/schema.rs
+
+# What CI checks
+check:
+    bash .ci/run
+
+# Licences, bans and advisories of dependencies
+deny:
+    cargo deny check

@@ -3,6 +3,7 @@
 mod harness;
 
 mod access;
+mod docs;
 mod leak;
 mod login;
 mod profile;

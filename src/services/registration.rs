@@ -54,6 +54,8 @@ pub async fn register(app: &App, client: &ClientInfo, input: RegisterInput) -> R
     }
     let form = check(app, input)?;
     limits::take(app, Limit::Register, client, "").await?;
+    // This mail counts as one, so that another can be asked for in a minute and not before.
+    limits::wait(app, Limit::Resend, client, &form.email).await?;
     let hash = app.hash_password(form.password.clone()).await?;
     let now = app.now();
     let mut conn = app.db.conn().await?;

@@ -253,3 +253,134 @@ async fn a_name_kept_for_an_account_is_its_own_to_take() {
         &json!([])
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_mail_can_be_asked_for_once_a_minute_and_the_answer_tells_nothing() {
+    let app = TestApp::new().await;
+    app.gql(REGISTER, input(&json!({}))).await;
+    app.user("proved").await;
+    app.run_jobs().await;
+    let mails = app.mails().len();
+    let resend = async |email: &str| {
+        let document = "mutation($email: String!) { resendVerification(input: { email: $email }) { accepted \
+            errors { code path ... on TooManyAttemptsError { retryAfterSeconds } } } }";
+        app.gql(document, json!({ "email": email }))
+            .await
+            .data("resendVerification")
+            .clone()
+    };
+    let wait = json!({ "accepted": false, "errors": [{ "code": "TOO_MANY_ATTEMPTS", "path": [], "retryAfterSeconds": 60 }] });
+    for email in ["ada@example.org", "ADA@example.org", "proved@example.org"] {
+        assert_eq!(resend(email).await, wait, "{email}");
+    }
+    app.advance(TimeDelta::seconds(60));
+    for email in [
+        "Ada@example.org",
+        "proved@example.org",
+        "unknown@example.org",
+    ] {
+        assert_eq!(
+            resend(email).await,
+            json!({ "accepted": true, "errors": [] }),
+            "{email}"
+        );
+        assert_eq!(resend(email).await, wait, "{email}");
+    }
+    app.run_jobs().await;
+    assert_eq!(
+        app.mails().len(),
+        mails + 1,
+        "only who waits for a mail gets one"
+    );
+    assert_eq!(
+        resend("nonsense").await["errors"][0]["path"],
+        json!(["input", "email"])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registrations_from_one_network_have_a_limit() {
+    let app = TestApp::with(&["--registrations-per-hour=2"]).await;
+    for (name, code) in [
+        ("ada", Value::Null),
+        ("bob", Value::Null),
+        ("eve", json!("TOO_MANY_ATTEMPTS")),
+    ] {
+        let answer = app.register(name).await;
+        assert_eq!(
+            answer
+                .at("register/errors")
+                .get(0)
+                .map_or(&Value::Null, |error| &error["code"]),
+            &code,
+            "{name}"
+        );
+    }
+    app.advance(TimeDelta::minutes(30));
+    assert_eq!(
+        app.register("eve").await.data("register/errors"),
+        &json!([])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_somebody_else_is_refused_and_stays_good() {
+    let app = TestApp::new().await;
+    let bob = app.user("bob").await;
+    app.gql(REGISTER, input(&json!({}))).await;
+    let token = app.mailed_token("ada@example.org").await;
+    let while_bob = bob.gql(VERIFY, json!({ "token": token })).await;
+    assert_eq!(
+        while_bob.data("verifyEmail/errors/0/code"),
+        "TOKEN_REJECTED"
+    );
+    assert_eq!(
+        app.gql(VERIFY, json!({ "token": token }))
+            .await
+            .data("verifyEmail/errors"),
+        &json!([])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_uses_of_one_token_one_succeeds() {
+    let app = TestApp::new().await;
+    app.gql(REGISTER, input(&json!({}))).await;
+    let token = app.mailed_token("ada@example.org").await;
+    let uses = (0..10).map(|_| app.gql(VERIFY, json!({ "token": token })));
+    let answers = futures_util::future::join_all(uses).await;
+    let won = answers
+        .iter()
+        .filter(|answer| answer.data("verifyEmail/errors") == &json!([]))
+        .count();
+    assert_eq!(won, 1);
+    assert_eq!(
+        app.db.text("SELECT count(*)::text FROM sessions").await,
+        "1"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_registrations_of_one_address_one_opens_an_account() {
+    let app = TestApp::new().await;
+    let spellings = [
+        "ada@example.org",
+        "ADA@example.org",
+        "Ada@Example.Org",
+        " ada@example.org ",
+    ];
+    let tries = (0..12).map(|n| app.gql(REGISTER, input(&json!({ "email": spellings[n % 4] }))));
+    let answers = futures_util::future::join_all(tries).await;
+    assert!(
+        answers.iter().all(|answer| answer.text == answers[0].text),
+        "{answers:?}"
+    );
+    assert_eq!(app.db.text("SELECT count(*)::text FROM users").await, "1");
+    app.run_jobs().await;
+    let subjects = app
+        .mails()
+        .into_iter()
+        .filter(|mail| mail.subject.starts_with("Confirm"))
+        .count();
+    assert_eq!(subjects, 1);
+}

@@ -4,6 +4,7 @@ mod harness;
 
 mod access;
 mod docs;
+mod jobs;
 mod leak;
 mod login;
 mod profile;

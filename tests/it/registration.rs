@@ -384,3 +384,25 @@ async fn of_many_registrations_of_one_address_one_opens_an_account() {
         .count();
     assert_eq!(subjects, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_birth_date_can_be_compulsory_and_stays_so() {
+    let app = TestApp::with(&["--birth-date-required=true"]).await;
+    let refused = app.gql(REGISTER, input(&json!({}))).await;
+    let error = refused.data("register/errors/0");
+    assert_eq!(
+        (&error["path"], &error["rule"]),
+        (&json!(["input", "birthDate"]), &json!("REQUIRED"))
+    );
+    app.gql(REGISTER, input(&json!({ "birthDate": "1990-12-10" })))
+        .await;
+    let token = app.mailed_token("ada@example.org").await;
+    let verified = app.gql(VERIFY, json!({ "token": token })).await;
+    let access = verified.data("verifyEmail/result/accessToken").as_str();
+    let clear = "mutation { updateProfile(input: { birthDate: null }) { errors { path } } }";
+    let cleared = app.gql_as(access, clear, Value::Null).await;
+    assert_eq!(
+        cleared.data("updateProfile/errors/0/path"),
+        &json!(["input", "birthDate"])
+    );
+}

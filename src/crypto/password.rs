@@ -1,13 +1,12 @@
 //! Password hashing: argon2id on a bounded set of threads. It does not judge what a good password is.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::phc::{Output, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Semaphore;
 use unicode_normalization::UnicodeNormalization as _;
@@ -28,6 +27,8 @@ pub struct PasswordHasher(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     params: Params,
+    /// Memory that no hash uses just now.
+    memory: Mutex<Vec<Vec<Block>>>,
     dummy: String,
     permits: Arc<Semaphore>,
     threads: usize,
@@ -58,17 +59,20 @@ impl PasswordHasher {
     pub fn new(memory_kib: u32, passes: u32, threads: usize, queue: usize) -> anyhow::Result<Self> {
         let params = Params::new(memory_kib, passes, 1, None)
             .map_err(|error| anyhow!("argon2 refuses its parameters: {error}"))?;
-        let start = Instant::now();
-        let dummy = hash(&params, &URL_SAFE_DUMMY.into())?;
-        Ok(Self(Arc::new(Inner {
+        let mut inner = Inner {
             params,
-            dummy,
+            memory: Mutex::default(),
+            dummy: String::new(),
             permits: Arc::new(Semaphore::new(threads)),
             threads,
             queue,
             pending: AtomicUsize::new(0),
-            one_hash: start.elapsed(),
-        })))
+            one_hash: Duration::ZERO,
+        };
+        let start = Instant::now();
+        inner.dummy = inner.hash(&DUMMY.into())?;
+        inner.one_hash = start.elapsed();
+        Ok(Self(Arc::new(inner)))
     }
 
     /// The PHC string to keep for `password`.
@@ -76,7 +80,7 @@ impl PasswordHasher {
     /// # Errors
     /// [`Busy`] at once when the queue is full; the inner error if argon2 fails.
     pub async fn hash(&self, password: SecretString) -> Result<anyhow::Result<String>, Busy> {
-        self.run(move |inner| hash(&inner.params, &password)).await
+        self.run(move |inner| inner.hash(&password)).await
     }
 
     /// Compares `password` with `stored`; with nothing stored it works as long and says wrong.
@@ -91,12 +95,12 @@ impl PasswordHasher {
         stored: Option<String>,
     ) -> Result<anyhow::Result<Verdict>, Busy> {
         self.run(move |inner| {
-            let right = verify(&password, stored.as_deref().unwrap_or(&inner.dummy));
+            let right = inner.verify(&password, stored.as_deref().unwrap_or(&inner.dummy));
             Ok(match stored {
                 Some(stored) if right => {
                     let outdated = !is_current(&inner.params, &stored);
                     Verdict::Right(if outdated {
-                        Some(hash(&inner.params, &password)?)
+                        Some(inner.hash(&password)?)
                     } else {
                         None
                     })
@@ -151,26 +155,69 @@ impl Drop for Place {
 }
 
 /// What is hashed at start so that an unknown account costs as much as a known one.
-const URL_SAFE_DUMMY: &str = "no account has this password";
+const DUMMY: &str = "no account has this password";
 
-fn hash(params: &Params, password: &SecretString) -> anyhow::Result<String> {
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
-        .hash_password_with_salt(&prepared(password), &random::<16>())
-        .map(|hash| hash.to_string())
-        .map_err(|error| anyhow!("argon2 failed: {error}"))
-}
+impl Inner {
+    fn hash(&self, password: &SecretString) -> anyhow::Result<String> {
+        let salt = random::<16>();
+        let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+        let hash = self
+            .compute(&self.params, password, &salt, &mut output)
+            .and_then(|()| {
+                Ok(PasswordHash {
+                    algorithm: Algorithm::Argon2id.ident(),
+                    version: Some(Version::V0x13.into()),
+                    params: (&self.params).try_into()?,
+                    salt: Some(Salt::new(&salt)?),
+                    hash: Some(Output::new(&output)?),
+                })
+            });
+        hash.map(|hash| hash.to_string())
+            .map_err(|error| anyhow!("argon2 failed: {error}"))
+    }
 
-fn verify(password: &SecretString, stored: &str) -> bool {
-    let Ok(parsed) = PasswordHash::new(stored) else {
-        return false;
-    };
-    let Ok(params) = Params::try_from(&parsed) else {
-        return false;
-    };
-    params.m_cost() <= MAX_MEMORY_KIB
-        && Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .verify_password(&prepared(password), &parsed)
-            .is_ok()
+    fn verify(&self, password: &SecretString, stored: &str) -> bool {
+        let Ok(parsed) = PasswordHash::new(stored) else {
+            return false;
+        };
+        let (Some(salt), Some(expected)) = (parsed.salt, parsed.hash) else {
+            return false;
+        };
+        let Ok(params) = Params::try_from(&parsed) else {
+            return false;
+        };
+        let ours = parsed.algorithm == Algorithm::Argon2id.ident()
+            && parsed.version == Some(Version::V0x13.into());
+        if !ours || params.m_cost() > MAX_MEMORY_KIB {
+            return false;
+        }
+        let mut output = [0; Output::MAX_LENGTH];
+        let output = &mut output[..expected.len()];
+        // Outputs are compared in constant time.
+        self.compute(&params, password, &salt, output).is_ok()
+            && Output::new(output).is_ok_and(|output| output == expected)
+    }
+
+    /// Runs argon2id in memory that is used again: as much as `threads` hashes need, and no more,
+    /// however many passwords come.
+    fn compute(
+        &self,
+        params: &Params,
+        password: &SecretString,
+        salt: &[u8],
+        output: &mut [u8],
+    ) -> argon2::password_hash::Result<()> {
+        let memory = || self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blocks = memory().pop().unwrap_or_default();
+        blocks.resize(params.block_count(), Block::new());
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+        let computed =
+            argon2.hash_password_into_with_memory(&prepared(password), salt, output, &mut blocks);
+        if blocks.len() == self.params.block_count() {
+            memory().push(blocks);
+        }
+        Ok(computed?)
+    }
 }
 
 fn is_current(params: &Params, stored: &str) -> bool {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use diesel::connection::InstrumentationEvent;
 use diesel::migration::{Migration, MigrationSource as _};
 use diesel::pg::Pg;
@@ -19,6 +19,7 @@ use diesel_async::{
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use futures_util::FutureExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio_postgres::NoTls;
 
 use crate::config::DatabaseConfig;
 use crate::error::{Error, Result};
@@ -28,6 +29,12 @@ pub type Conn = AsyncPgConnection;
 
 /// The migrations, compiled in.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
+
+/// The oldest that the server is tested with.
+const OLDEST_POSTGRES: i32 = 15;
+
+/// How long a database may take to let a connection in.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The pool of connections. Cheap to clone.
 #[derive(Clone)]
@@ -53,7 +60,9 @@ impl Db {
         manager.custom_setup = Box::new(move |url| {
             let (setup, counter) = (setup.clone(), Arc::clone(&counter));
             async move {
-                let mut conn = AsyncPgConnection::establish(url).await?;
+                let mut conn = connect(url).await.map_err(|error| {
+                    diesel::ConnectionError::BadConnection(format!("{error:#}"))
+                })?;
                 conn.batch_execute(&setup)
                     .await
                     .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
@@ -73,7 +82,7 @@ impl Db {
         ))
         .max_size(config.pool_size)
         .wait_timeout(wait)
-        .create_timeout(Some(Duration::from_secs(5)))
+        .create_timeout(Some(CONNECT_TIMEOUT))
         .runtime(deadpool::Runtime::Tokio1)
         .build()
         .context("the database pool cannot be set up")?;
@@ -113,13 +122,7 @@ impl Db {
         .get_result(&mut conn)
         .await
         .context("the database does not tell its version")?;
-        if version < 150_000 {
-            bail!(
-                "the database is PostgreSQL {}; Cardea needs 15 or newer",
-                version / 10_000
-            );
-        }
-        Ok(())
+        refuse_old(version)
     }
 
     /// Whether the newest migration of this build was run.
@@ -128,12 +131,10 @@ impl Db {
     /// If the database cannot be asked.
     pub async fn is_current(&self) -> Result<bool> {
         let newest = migration_names()?.pop().unwrap_or_default();
-        // diesel keeps the digits in front of the first underscore as the version.
-        let version = newest.split('_').next().unwrap_or_default();
         let mut conn = self.conn().await?;
         let found =
             diesel::sql_query("SELECT 1 FROM __diesel_schema_migrations WHERE version = $1")
-                .bind::<diesel::sql_types::Text, _>(version)
+                .bind::<diesel::sql_types::Text, _>(version_of(&newest))
                 .execute(&mut conn)
                 .await?;
         Ok(found > 0)
@@ -159,16 +160,7 @@ impl Db {
     /// # Errors
     /// If the database cannot be asked.
     pub async fn pending_migrations(&self) -> anyhow::Result<Vec<String>> {
-        self.with_migrations(|harness| {
-            let pending = harness
-                .pending_migrations(MIGRATIONS)
-                .map_err(anyhow::Error::from_boxed)?;
-            Ok(pending
-                .iter()
-                .map(|migration| migration.name().to_string())
-                .collect())
-        })
-        .await
+        self.with_migrations(pending).await
     }
 
     /// Runs the pending migrations; two servers that start together run them once. Gives their names.
@@ -177,10 +169,11 @@ impl Db {
     /// If one fails; it is rolled back, those before it stay.
     pub async fn migrate(&self) -> anyhow::Result<Vec<String>> {
         self.with_migrations(|harness| {
-            let run = harness
+            let names = pending(harness)?;
+            harness
                 .run_pending_migrations(MIGRATIONS)
                 .map_err(anyhow::Error::from_boxed)?;
-            Ok(run.iter().map(ToString::to_string).collect())
+            Ok(names)
         })
         .await
     }
@@ -198,10 +191,14 @@ impl Db {
             {
                 return Ok(None);
             }
-            let reverted = harness
+            let version = harness
                 .revert_last_migration(MIGRATIONS)
-                .map_err(anyhow::Error::from_boxed)?;
-            Ok(Some(reverted.to_string()))
+                .map_err(anyhow::Error::from_boxed)?
+                .to_string();
+            let named = migration_names()?
+                .into_iter()
+                .find(|name| version_of(name) == version);
+            Ok(Some(named.unwrap_or(version)))
         })
         .await
     }
@@ -219,6 +216,21 @@ impl Db {
             .await
             .context("the migration thread died")?
     }
+}
+
+fn pending(harness: &mut AsyncMigrationHarness<Conn>) -> anyhow::Result<Vec<String>> {
+    let pending = harness
+        .pending_migrations(MIGRATIONS)
+        .map_err(anyhow::Error::from_boxed)?;
+    Ok(pending
+        .iter()
+        .map(|migration| migration.name().to_string())
+        .collect())
+}
+
+/// What diesel keeps of a migration's name: the digits in front of the first underscore.
+fn version_of(name: &str) -> &str {
+    name.split('_').next().unwrap_or_default()
 }
 
 /// All migrations compiled in, by name, the oldest first.
@@ -239,21 +251,45 @@ pub fn migration_names() -> anyhow::Result<Vec<String>> {
 /// A connection outside the pool, without its time-outs.
 ///
 /// # Errors
-/// One line that says where it failed; the password is not in it.
+/// One line that says where it failed and why; the password is not in it.
 pub async fn single_connection(url: &SecretString) -> anyhow::Result<Conn> {
-    AsyncPgConnection::establish(url.expose_secret())
+    let url = url.expose_secret();
+    connect(url).await.map_err(|error| {
+        let at = url::Url::parse(url).ok().and_then(|url| {
+            let port = url.port().unwrap_or(5432);
+            Some(format!("{}:{port}", url.host_str()?))
+        });
+        let at = at.unwrap_or_else(|| "the address given".to_owned());
+        anyhow!("cannot connect to PostgreSQL at {at}: {error:#}")
+    })
+}
+
+/// Unlike diesel's own way, keeps the cause and gives up on a server that never answers.
+async fn connect(url: &str) -> anyhow::Result<Conn> {
+    // The parser's own words may quote a piece of the password.
+    let address: tokio_postgres::Config =
+        url.parse().map_err(|_| anyhow!("it is not well formed"))?;
+    let connected = async {
+        let (client, connection) = address.connect(NoTls).await.map_err(|error| {
+            // Without hint and detail, which stand on lines of their own.
+            match error.as_db_error() {
+                Some(refusal) => anyhow!("{}", refusal.message()),
+                None => error.into(),
+            }
+        })?;
+        Ok(AsyncPgConnection::try_from_client_and_connection(client, connection).await?)
+    };
+    tokio::time::timeout(CONNECT_TIMEOUT, connected)
         .await
-        .map_err(|error| {
-            let at = url::Url::parse(url.expose_secret()).ok().and_then(|url| {
-                Some(format!(
-                    "{}:{}",
-                    url.host_str()?,
-                    url.port().unwrap_or(5432)
-                ))
-            });
-            let at = at.unwrap_or_else(|| "the address given".to_owned());
-            anyhow::anyhow!("cannot connect to PostgreSQL at {at}: {error}")
-        })
+        .map_err(|_| anyhow!("no answer in {} seconds", CONNECT_TIMEOUT.as_secs()))?
+}
+
+fn refuse_old(server_version_num: i32) -> anyhow::Result<()> {
+    let major = server_version_num / 10_000;
+    if major < OLDEST_POSTGRES {
+        bail!("the database is PostgreSQL {major}; Cardea needs {OLDEST_POSTGRES} or newer");
+    }
+    Ok(())
 }
 
 fn session_setup(statement_timeout_secs: u32) -> String {
@@ -261,4 +297,19 @@ fn session_setup(statement_timeout_secs: u32) -> String {
         "SET statement_timeout = '{statement_timeout_secs}s'; SET lock_timeout = '2s'; \
          SET idle_in_transaction_session_timeout = '10s'; SET timezone = 'UTC'"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_postgresql_that_is_too_old_is_refused_by_its_version() {
+        let old = refuse_old(140_019).expect_err("14.19 is too old");
+        assert_eq!(
+            old.to_string(),
+            "the database is PostgreSQL 14; Cardea needs 15 or newer"
+        );
+        assert!(refuse_old(150_000).is_ok() && refuse_old(180_001).is_ok());
+    }
 }

@@ -1,5 +1,8 @@
 //! `serve`: everything from the first connection to the last.
 
+use std::io::{self, Write as _};
+use std::pin::pin;
+
 use anyhow::Context as _;
 use cardea::app::App;
 use cardea::clock::Clock;
@@ -14,7 +17,7 @@ use crate::command::database::Database;
 ///
 /// # Errors
 /// One line that says why it cannot.
-pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
+pub(super) async fn serve(mut config: Config) -> anyhow::Result<()> {
     // Before the database, which may take seconds to start.
     let listener = TcpListener::bind(config.listen).await.with_context(|| {
         format!(
@@ -22,12 +25,17 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
             config.listen
         )
     })?;
+    // Port 0 stands for any that is free.
+    config.listen = listener.local_addr()?;
     // From here on a signal ends the server in order, wherever it is.
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut told_to_stop = pin!(told_to_stop()?);
     let database = Database::open(&config).await?;
     let served = async {
-        database.prepare(&config).await?;
+        tokio::select! {
+            prepared = database.prepare(&config) => prepared?,
+            // Another server's migrations may take long.
+            () = &mut told_to_stop => return Ok(()),
+        }
         let app = App::new(config, database.db.clone(), Clock::system()).await?;
         let router = http::router(app.clone())?;
         if app.mailer.inbox().is_some() {
@@ -35,13 +43,11 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
         } else {
             tracing::warn!("No way to send mails is configured: they wait in the queue");
         }
-        announce(&app);
+        // Whoever started the server may have closed its output.
+        let _ = announce(&app);
         let serving = http::serve::serve(listener, router, &app);
         let stop = async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
+            told_to_stop.await;
             tracing::info!("Stopping");
             app.shutdown.cancel();
         };
@@ -53,31 +59,55 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
     served
 }
 
+/// Ends at the first Ctrl-C or SIGTERM from now on.
+fn told_to_stop() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
 /// Tells a newcomer where everything is.
-fn announce(app: &App) {
+fn announce(app: &App) -> io::Result<()> {
+    let mut out = io::stdout().lock();
     let config = &app.config;
     let url = config.public_url();
-    println!("\nCardea is ready.\n");
+    writeln!(out, "\nCardea is ready.\n")?;
     if config.playground() {
-        println!("  GraphiQL    {url}/");
+        writeln!(out, "  GraphiQL    {url}/")?;
     }
-    println!("  GraphQL     {url}/graphql");
+    writeln!(out, "  GraphQL     {url}/graphql")?;
     if app.mailer.inbox().is_some() {
-        println!("  Mail inbox  {url}/inbox");
+        writeln!(out, "  Mail inbox  {url}/inbox")?;
+    }
+    if config.public_url.is_some() {
+        writeln!(out, "  Listening   {}", config.listen)?;
     }
     if config.database.url.is_none()
         && let Ok(dir) = config.data_dir()
     {
-        println!(
+        writeln!(
+            out,
             "  Data        {} (the server's own PostgreSQL)",
             dir.display()
-        );
+        )?;
     }
     if !config.production() {
-        println!("\nTo make an administrator, in another terminal:\n");
-        println!(
-            "  cargo run -- user create --admin --email you@example.org --full-name \"Your Name\""
-        );
-        println!("\nCtrl-C stops the server.\n");
+        writeln!(out, "\nTo make an administrator, in another terminal:\n")?;
+        let program = if cfg!(debug_assertions) {
+            "cargo run --"
+        } else {
+            "cardea"
+        };
+        writeln!(
+            out,
+            "  {program} user create --admin --email you@example.org --full-name \"Your Name\""
+        )?;
+        writeln!(out, "\nCtrl-C stops the server.\n")?;
     }
+    Ok(())
 }

@@ -13,6 +13,7 @@ use async_graphql::{
 };
 use uuid::Uuid;
 
+use crate::app::App;
 use crate::auth::requester::Requester;
 use crate::error::{Error, Result};
 use crate::graphql::context::{Caller, Executed, RequestId};
@@ -70,8 +71,10 @@ impl Extension for RequestLayer {
         info: ResolveInfo<'_>,
         next: NextResolve<'_>,
     ) -> ServerResult<Option<Value>> {
-        // `__schema` and `__type` say nothing that schema.graphql does not.
-        if info.is_for_introspection || info.name.starts_with("__") {
+        // `__schema` and `__type` say nothing that schema.graphql does not. Where they are off, they
+        // are root fields without a rule: the library alone would answer null and no error.
+        let introspection = || ctx.data_unchecked::<App>().config.introspection();
+        if info.is_for_introspection || info.name.starts_with("__") && introspection() {
             return next.run(ctx, info).await;
         }
         let rule = self

@@ -3,13 +3,16 @@
 mod harness;
 
 mod access;
+mod cli;
 mod docs;
 mod jobs;
 mod leak;
 mod login;
+mod operation;
 mod profile;
 mod registration;
 mod roles;
 mod schema;
+mod server;
 mod users;
 mod viewer;

@@ -130,7 +130,7 @@ impl TestApp {
                 json!({ "token": token }),
             )
             .await;
-        Client::new(self, name, verified.data("verifyEmail/result"))
+        Client::new(self, verified.data("verifyEmail/result"))
     }
 
     /// An account with this role beside `user`.

@@ -12,8 +12,6 @@ use crate::harness::app::TestApp;
 /// A signed-in account.
 pub struct Client<'a> {
     app: &'a TestApp,
-    pub name: String,
-    pub email: String,
     /// Global id of the account.
     pub id: String,
     /// The identifier for other systems.
@@ -25,7 +23,7 @@ pub struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
-    pub fn new(app: &'a TestApp, name: &str, signed_in: &Value) -> Self {
+    pub fn new(app: &'a TestApp, signed_in: &Value) -> Self {
         let text = |pointer: &str| {
             let value = signed_in.pointer(pointer).and_then(Value::as_str);
             value
@@ -34,8 +32,6 @@ impl<'a> Client<'a> {
         };
         Self {
             app,
-            name: name.to_owned(),
-            email: crate::harness::app::email(name),
             id: text("/user/id"),
             uuid: text("/user/uuid"),
             access_token: text("/accessToken"),

@@ -57,6 +57,25 @@ impl TestDb {
 }
 
 impl TestDb {
+    /// Turns every connection away, as if the database were gone, until it is let back.
+    pub async fn shut(&self) {
+        let name = &self.name;
+        on_server(&format!(
+            "ALTER DATABASE {name} ALLOW_CONNECTIONS false; \
+             SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        ))
+        .await;
+    }
+
+    /// Takes connections again.
+    pub async fn open(&self) {
+        on_server(&format!(
+            "ALTER DATABASE {} ALLOW_CONNECTIONS true",
+            self.name
+        ))
+        .await;
+    }
+
     /// Everything in it, as text.
     pub async fn dump(&self) -> String {
         self.text("SELECT database_to_xml(true, false, '')::text")

@@ -3,6 +3,12 @@
 pub mod app;
 pub mod client;
 pub mod db;
+pub mod http;
+pub mod postgres;
+pub mod process;
+pub mod server;
 
 pub use app::TestApp;
 pub use client::{Answer, Client};
+pub use process::Program;
+pub use server::Server;

@@ -18,18 +18,17 @@ impl Database {
     /// # Errors
     /// One line that says why it cannot be used.
     pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
-        let (url, embedded) = match &config.database.url {
-            Some(url) => (url.clone(), None),
-            None => {
-                let settings = Settings {
-                    dir: config.data_dir()?,
-                    bin_dir: config.database.postgres_bin_dir.clone(),
-                    durable: true,
-                };
-                let embedded =
-                    tokio::task::spawn_blocking(move || Embedded::start(&settings)).await??;
-                (embedded.url(), Some(embedded))
-            }
+        let (url, embedded) = if let Some(url) = &config.database.url {
+            (url.clone(), None)
+        } else {
+            let settings = Settings {
+                dir: config.data_dir()?,
+                bin_dir: config.database.postgres_bin_dir.clone(),
+                durable: true,
+            };
+            let start = move || Embedded::start(&settings);
+            let embedded = tokio::task::spawn_blocking(start).await??;
+            (embedded.url(), Some(embedded))
         };
         let database = Self {
             db: Db::new(&url, &config.database)?,

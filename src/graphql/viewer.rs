@@ -20,8 +20,8 @@ impl Viewer {
         if names.len() > 100 {
             return Err(Error::BadInput("At most 100 names.".to_owned()));
         }
-        let holds = |name: &String| self.0.as_ref().is_some_and(|actor| actor.holds(name));
-        Ok(names.iter().map(holds).collect())
+        let holds = |name: String| self.0.as_ref().is_some_and(|actor| actor.holds(&name));
+        Ok(names.into_iter().map(holds).collect())
     }
 
     /// Whether somebody is signed in.

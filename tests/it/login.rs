@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use crate::harness::app::PASSWORD;
 use crate::harness::{Answer, TestApp};
@@ -175,18 +176,8 @@ async fn a_full_hash_queue_is_told_at_once() {
 async fn changed_parameters_renew_the_hash_at_sign_in_and_keep_sessions() {
     let app = TestApp::new().await;
     let ada = app.user("ada").await;
-    let (stronger, router) = app.second(&["--argon2-memory-kib=16"]).await;
-    let hash = async || {
-        use diesel::prelude::*;
-        use diesel_async::RunQueryDsl;
-        let mut conn = stronger.db.conn().await.expect("a connection");
-        let hash: Option<String> = cardea::schema::users::table
-            .select(cardea::schema::users::hashed_password)
-            .first(&mut *conn)
-            .await
-            .expect("a hash");
-        hash.unwrap_or_default()
-    };
+    let (_, router) = app.second(&["--argon2-memory-kib=16"]).await;
+    let hash = async || app.db.text("SELECT hashed_password FROM users").await;
     assert!(hash().await.starts_with("$argon2id$v=19$m=8,"));
     let strong = TestAppView { router };
     assert_eq!(strong.login().await.data("login/errors"), &json!([]));
@@ -207,7 +198,6 @@ struct TestAppView {
 
 impl TestAppView {
     async fn login(&self) -> Answer {
-        use tower::ServiceExt as _;
         let variables = json!({ "input": { "identifier": "ada", "password": PASSWORD } });
         let body = json!({ "query": LOGIN, "variables": variables }).to_string();
         let request = Request::post("/graphql")
@@ -524,7 +514,6 @@ async fn tokens_for_another_audience_or_issuer_are_refused() {
         "--token-issuer=https://other.example",
     ] {
         let (_, router) = app.second(&[flag]).await;
-        use tower::ServiceExt as _;
         let request = Request::get("/graphql?query=%7Bme%7Bid%7D%7D")
             .header(
                 header::AUTHORIZATION,

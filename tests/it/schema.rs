@@ -13,9 +13,8 @@ fn the_file_at_the_top_is_current() {
 fn everything_in_the_schema_says_what_it_is() {
     let sdl = Api::new().expect("the schema is sound").sdl();
     // Members of a type begin with two spaces and a name; what describes them stands above.
-    let mut lines = sdl.lines().peekable();
     let mut before = "";
-    while let Some(line) = lines.next() {
+    for line in sdl.lines() {
         let member = line
             .strip_prefix("  ")
             .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()));

@@ -162,7 +162,7 @@ impl TestApp {
     }
 
     pub async fn waiting_jobs(&self) -> i64 {
-        Job::count_waiting(&mut *self.app.db.conn().await.expect("a connection"))
+        Job::count_waiting(&mut self.app.db.conn().await.expect("a connection"))
             .await
             .expect("a count")
     }

@@ -53,6 +53,9 @@ impl Extension for RequestLayer {
             executed.set();
         }
         let mut response = next.run(ctx, operation).await;
+        response
+            .errors
+            .retain(|error| error.source::<Noted>().is_none());
         let failed =
             std::mem::take(&mut *self.errors.lock().unwrap_or_else(PoisonError::into_inner));
         response.errors.extend(failed);
@@ -71,17 +74,16 @@ impl Extension for RequestLayer {
         info: ResolveInfo<'_>,
         next: NextResolve<'_>,
     ) -> ServerResult<Option<Value>> {
-        // `__schema` and `__type` say nothing that schema.graphql does not. Where they are off, they
-        // are root fields without a rule: the library alone would answer null and no error.
-        let introspection = || ctx.data_unchecked::<App>().config.introspection();
-        if info.is_for_introspection || info.name.starts_with("__") && introspection() {
+        // What lies below `__schema` and `__type` is marked as introspection, these two are not.
+        let introspection = ctx.data_unchecked::<App>().config.introspection();
+        if info.is_for_introspection || introspection && info.name.starts_with("__") {
             return next.run(ctx, info).await;
         }
         let rule = self
             .rules
             .get()
             .and_then(|rules| rules.field(info.parent_type, info.name));
-        let nullable = !info.return_type.ends_with('!');
+        let (nullable, node) = (!info.return_type.ends_with('!'), info.path_node);
         let result = match admit(
             info.parent_type,
             rule,
@@ -96,21 +98,35 @@ impl Extension for RequestLayer {
             }
             Err(error) => {
                 let pos = info.field.name.pos;
-                let error = async_graphql::Error::from(error).into_server_error(pos);
-                Err(error.with_path(path(info.path_node)))
+                Err(async_graphql::Error::from(error).into_server_error(pos))
             }
         };
-        match result {
-            // GraphQL, section 6.4.4: the error costs this field; its siblings go on.
-            Err(error) if nullable => {
-                self.errors
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(error);
-                Ok(Some(Value::Null))
-            }
-            other => other,
+        let Err(error) = result else { return result };
+        let noted = self.note(error, node);
+        // GraphQL, section 6.4.4: the error costs this field, or the next one around it that can be
+        // null; the siblings go on.
+        if nullable {
+            Ok(Some(Value::Null))
+        } else {
+            Err(noted)
         }
+    }
+}
+
+/// Stands on the way up for an error that was noted where it happened.
+struct Noted;
+
+impl RequestLayer {
+    /// Keeps an error with the path of the field that failed; further out the path would be another.
+    fn note(&self, error: ServerError, field: &QueryPathNode<'_>) -> ServerError {
+        if error.source::<Noted>().is_some() {
+            return error;
+        }
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        errors.push(error.with_path(path(field)));
+        let mut noted = ServerError::new("", None);
+        noted.source = Some(Arc::new(Noted));
+        noted
     }
 }
 
@@ -192,8 +208,15 @@ fn path(node: &QueryPathNode<'_>) -> Vec<PathSegment> {
 fn publishable(mut error: ServerError, request_id: Option<&RequestId>) -> ServerError {
     let extensions = error.extensions.get_or_insert_default();
     if extensions.get(CODE).is_none() {
-        if error.message.starts_with("Failed to parse ") {
-            // The library's words about a value that does not fit its type.
+        // The library's words about a value that does not fit its type. The value itself may be a
+        // password, and stays out.
+        let expected = error.message.starts_with("Expected input type ");
+        if let Some((said, _)) = error.message.split_once(", found ")
+            && expected
+        {
+            error.message = format!("{said}.");
+        }
+        if expected || error.message.starts_with("Failed to parse ") {
             extensions.set(CODE, Code::BadUserInput.as_str());
         } else {
             tracing::error!(error = %error.message, "An error without a code was held back");

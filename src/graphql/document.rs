@@ -1,8 +1,8 @@
-//! The document guard: how large, deep and costly a document may be, settled before anything of it runs.
+//! The document guard, second half: how deep and costly a parsed document may be, settled before
+//! anything of it runs. The first half, `scan`, looks at the text.
 //!
-//! The text is scanned without recursion before it is parsed; the parsed document is then measured
-//! with each fragment measured once, in time linear in its length. The cost is that of the
-//! directives `@cost` and `@listSize`.
+//! Each fragment is measured once, in time linear in its length. The cost is that of the directives
+//! `@cost` and `@listSize`.
 
 use std::collections::HashMap;
 
@@ -28,122 +28,13 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn too_complex(message: impl Into<String>) -> Self {
+    /// The document is larger, deeper or costlier than allowed.
+    pub fn too_complex(message: impl Into<String>) -> Self {
         Self {
             code: Code::QueryTooComplex,
             message: message.into(),
         }
     }
-}
-
-/// Scans the text of a document: its length, tokens and nesting, before the parser sees a byte.
-///
-/// # Errors
-/// What it has too much of.
-pub fn scan(text: &str, limits: &DocumentLimits) -> Result<(), Refusal> {
-    if text.len() > limits.bytes {
-        return Err(Refusal::too_complex(format!(
-            "A document has at most {} bytes.",
-            limits.bytes
-        )));
-    }
-    let mut rest = text.as_bytes();
-    let (mut tokens, mut nesting) = (0_usize, 0_usize);
-    while let Some((&byte, tail)) = rest.split_first() {
-        let length = match byte {
-            b' ' | b'\t' | b'\r' | b'\n' | b',' => {
-                rest = tail;
-                continue;
-            }
-            b'#' => {
-                let end = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
-                rest = &rest[end.unwrap_or(rest.len())..];
-                continue;
-            }
-            b'"' => string_length(rest),
-            b'{' | b'[' | b'(' => {
-                nesting += 1;
-                1
-            }
-            b'}' | b']' | b')' => {
-                nesting = nesting.saturating_sub(1);
-                1
-            }
-            _ => rest
-                .iter()
-                .position(|&byte| ends_word(byte))
-                .unwrap_or(rest.len())
-                .max(1),
-        };
-        rest = &rest[length..];
-        tokens += 1;
-        if nesting > limits.nesting {
-            return Err(Refusal::too_complex(format!(
-                "Brackets nest at most {} deep.",
-                limits.nesting
-            )));
-        }
-        if tokens > limits.tokens {
-            return Err(Refusal::too_complex(format!(
-                "A document has at most {} tokens.",
-                limits.tokens
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn ends_word(byte: u8) -> bool {
-    matches!(
-        byte,
-        b' ' | b'\t'
-            | b'\r'
-            | b'\n'
-            | b','
-            | b'#'
-            | b'"'
-            | b'{'
-            | b'}'
-            | b'['
-            | b']'
-            | b'('
-            | b')'
-            | b':'
-            | b'!'
-            | b'$'
-            | b'@'
-            | b'='
-            | b'|'
-            | b'&'
-    )
-}
-
-/// Length of the string or block string at the beginning of `text`, quotes included; to the end of
-/// the text, or of the line, where it is not closed.
-fn string_length(text: &[u8]) -> usize {
-    let (block, open) = if text.starts_with(b"\"\"\"") {
-        (true, 3)
-    } else {
-        (false, 1)
-    };
-    let mut at = open;
-    while at < text.len() {
-        let rest = &text[at..];
-        if block && rest.starts_with(b"\\\"\"\"") {
-            at += 4;
-        } else if block && rest.starts_with(b"\"\"\"") {
-            return at + 3;
-        } else if !block && rest[0] == b'\\' {
-            at += 2;
-        } else if !block && rest[0] == b'"' {
-            return at + 1;
-        } else if !block && matches!(rest[0], b'\n' | b'\r') {
-            return at;
-        } else {
-            at += 1;
-        }
-    }
-    text.len()
 }
 
 /// The operation that is meant.
@@ -177,7 +68,8 @@ pub fn operation<'a>(
         .ok_or_else(missing)
 }
 
-/// Measures the operation against the limits.
+/// Measures the document against the limits: all of it where reading it costs, and the operation
+/// where running it does.
 ///
 /// # Errors
 /// What it has too much of.
@@ -188,35 +80,29 @@ pub fn measure(
     rules: &Rules,
     limits: &DocumentLimits,
 ) -> Result<(), Refusal> {
-    let mut measure = Measure {
-        document,
-        operation,
-        variables,
-        rules,
-        fragments: HashMap::new(),
-    };
-    let root = match operation.ty {
-        OperationType::Query => "Query",
-        OperationType::Mutation => "Mutation",
-        OperationType::Subscription => "Subscription",
-    };
-    let size = measure.selection(&operation.selection_set.node, root)?;
+    let size = |operation| size(document, operation, variables, rules);
+    let run = size(operation)?;
+    let mut read = Size::default();
+    // Validation reads the operations that are not run, too.
+    for (_, operation) in document.operations.iter() {
+        read.add(size(&operation.node)?);
+    }
     let mutations = if operation.ty == OperationType::Mutation {
-        size.roots
+        run.roots
     } else {
         0
     };
     let within = [
-        (size.fields, limits.fields, "fields"),
+        (read.fields, limits.fields, "fields"),
         (
-            u64::from(size.depth),
+            u64::from(read.depth),
             u64::from(limits.depth),
             "levels of fields",
         ),
-        (size.aliases, limits.aliases, "aliases"),
-        (size.directives, limits.directives, "directives"),
+        (read.directives, limits.directives, "directives"),
+        (run.aliases, limits.aliases, "aliases"),
         (mutations, limits.mutations, "mutations"),
-        (size.cost, limits.cost, "units of cost"),
+        (run.cost, limits.cost, "units of cost"),
     ];
     match within.into_iter().find(|(found, limit, _)| found > limit) {
         None => Ok(()),
@@ -224,6 +110,28 @@ pub fn measure(
             "A document has at most {limit} {what}."
         ))),
     }
+}
+
+fn size(
+    document: &ExecutableDocument,
+    operation: &OperationDefinition,
+    variables: &serde_json::Map<String, Value>,
+    rules: &Rules,
+) -> Result<Size, Refusal> {
+    let root = match operation.ty {
+        OperationType::Query => "Query",
+        OperationType::Mutation => "Mutation",
+        OperationType::Subscription => "Subscription",
+    };
+    // The size of a fragment hangs on the variables of the operation: none is taken over.
+    let mut measure = Measure {
+        document,
+        operation,
+        variables,
+        rules,
+        fragments: HashMap::new(),
+    };
+    measure.selection(&operation.selection_set.node, root)
 }
 
 /// Whether the operation consists of nothing but root fields that need no session.
@@ -375,8 +283,6 @@ impl<'a> Measure<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::fmt::Write as _;
-
     use super::*;
     use crate::graphql::Api;
 
@@ -395,7 +301,6 @@ mod tests {
     }
 
     fn check(text: &str, variables: &Value) -> Result<(), Refusal> {
-        scan(text, &limits())?;
         let api = Api::new().expect("the schema is sound");
         let document = async_graphql::parser::parse_query(text).expect("the document parses");
         let operation = operation(&document, None)?;
@@ -410,66 +315,14 @@ mod tests {
     }
 
     #[test]
-    fn nesting_is_refused_in_every_place() {
-        for levels in [41, 100, 500, 2000, 5000, 15_000] {
-            for (open, close) in [("[", "]"), ("{a:", "}")] {
-                let value = format!("{}1{}", open.repeat(levels), close.repeat(levels));
-                for text in [
-                    format!("{{user(by:{value}){{id}}}}"),
-                    format!("query($a:JSON={value}){{me{{id}}}}"),
-                    format!("{{me @skip(if:{value}){{id}}}}"),
-                ] {
-                    assert!(scan(&text, &limits()).is_err(), "{levels} times {open}");
-                }
-            }
-            let selections = format!("{}{}", "{me".repeat(levels), "}".repeat(levels));
-            assert!(scan(&selections, &limits()).is_err());
-        }
-    }
-
-    #[test]
-    fn brackets_in_strings_and_comments_do_not_count() {
-        let deep = "[{(".repeat(40);
-        for text in [
-            format!("{{user(by:{{email:\"{deep}\"}}){{id}}}}"),
-            format!("{{user(by:{{email:\"\"\"{deep}\\\"\"\"{deep}\"\"\"}}){{id}}}}"),
-            format!("{{me{{id}}}} # {deep}"),
-            format!("{{user(by:{{email:\"\\\"{deep}\"}}){{id}}}}"),
-        ] {
-            assert_eq!(scan(&text, &limits()), Ok(()), "{text}");
-        }
-    }
-
-    #[test]
-    fn unclosed_strings_end_with_the_line() {
-        let text = format!("{{a(x:\"\n{}", "[".repeat(41));
-        assert!(
-            scan(&text, &limits()).is_err(),
-            "a scan that swallows the rest can be led astray"
-        );
-    }
-
-    #[test]
-    fn tokens_and_bytes_have_bounds() {
-        assert!(scan(&"a ".repeat(2001), &limits()).is_err());
-        assert!(scan(&"a".repeat(32_769), &limits()).is_err());
-        assert!(scan(&"!".repeat(2001), &limits()).is_err());
-        assert_eq!(scan(&"a ".repeat(2000), &limits()), Ok(()));
-    }
-
-    #[test]
     fn fragments_that_multiply_are_measured_once_and_refused() {
         let bomb = |depth: usize, width: usize| {
-            let mut text = "{me{...F0}}".to_owned();
-            for level in 0..depth {
-                let inner = if level + 1 == depth {
-                    "id".to_owned()
-                } else {
-                    format!("...F{} ", level + 1).repeat(width)
-                };
-                let _ = write!(text, " fragment F{level} on User{{{inner}}}");
-            }
-            text
+            let fragment = |level: usize| {
+                let inner = format!("...F{} ", level + 1).repeat(width);
+                format!(" fragment F{level} on User{{{inner}}}")
+            };
+            let fragments = (0..depth).map(fragment).collect::<Vec<_>>().concat();
+            format!("{{me{{...F0}}}} {fragments} fragment F{depth} on User{{id}}")
         };
         for (depth, width) in [(24, 2), (6, 40), (30, 20)] {
             assert_eq!(
@@ -483,6 +336,27 @@ mod tests {
     fn a_fragment_that_spreads_itself_is_refused() {
         let text = "{me{...A}} fragment A on User{...B} fragment B on User{...A}";
         assert_eq!(refused(text), "A fragment spreads itself.");
+    }
+
+    #[test]
+    fn operations_that_are_not_run_are_measured_too() {
+        let check = |others: &str| {
+            let text = format!("query Run{{me{{id}}}} {others}");
+            let api = Api::new().expect("the schema is sound");
+            let document = async_graphql::parser::parse_query(&text).expect("the document parses");
+            let operation = operation(&document, Some("Run"))?;
+            measure(
+                &document,
+                operation,
+                &serde_json::Map::new(),
+                api.rules(),
+                &limits(),
+            )
+        };
+        let wide = |name: &str| format!("query {name}{{me{{{}}}}} ", "id ".repeat(499));
+        assert_eq!(check(&wide("A")), Ok(()));
+        assert!(check(&(wide("A") + &wide("B"))).is_err());
+        assert!(check("query A{me{...F}} fragment F on User{...F}").is_err());
     }
 
     #[test]

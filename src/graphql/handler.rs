@@ -6,11 +6,12 @@
 use async_graphql::parser::types::{ExecutableDocument, OperationDefinition, OperationType};
 use async_graphql::{Request, Variables};
 use axum::Extension;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Request as HttpRequest, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use futures_util::StreamExt as _;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tracing::Instrument as _;
@@ -23,6 +24,8 @@ use crate::graphql::context::{Caller, Executed, RequestId};
 use crate::graphql::document::{self, Refusal};
 use crate::graphql::error::{Code, INTERNAL};
 use crate::graphql::loader::Loaders;
+use crate::graphql::media::Media;
+use crate::graphql::scan;
 use crate::graphql::turn::Turns;
 use crate::services::login;
 
@@ -39,19 +42,12 @@ struct Params {
     extensions: Option<Map<String, Value>>,
 }
 
-/// The form of the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Media {
-    /// `application/graphql-response+json`: the status tells whether the request was executed.
-    GraphqlResponse,
-    /// `application/json`: 200 for every answer that is GraphQL's.
-    Json,
-}
-
 /// A refusal on the way to execution.
 #[derive(Debug)]
 struct Refused {
     status: StatusCode,
+    /// The request is well-formed; it is its document, or the values for it, that is refused.
+    by_graphql: bool,
     code: Code,
     message: String,
     header: Option<(HeaderName, HeaderValue)>,
@@ -61,9 +57,17 @@ impl Refused {
     fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
         Self {
             status,
+            by_graphql: false,
             code,
             message: message.into(),
             header: None,
+        }
+    }
+
+    fn by_graphql(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            by_graphql: true,
+            ..Self::new(StatusCode::BAD_REQUEST, code, message)
         }
     }
 
@@ -79,7 +83,7 @@ impl Refused {
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, refusal.code, refusal.message)
+        Self::by_graphql(refusal.code, refusal.message)
     }
 }
 
@@ -94,21 +98,19 @@ pub async fn graphql(
     let (parts, body) = request.into_parts();
     let Some(media) = Media::accepted(&parts.headers) else {
         let message = "Send `Accept: application/graphql-response+json`.";
-        return refuse(
-            Media::Json,
-            Refused::new(StatusCode::NOT_ACCEPTABLE, Code::BadUserInput, message),
-        );
+        let refused = Refused::new(StatusCode::NOT_ACCEPTABLE, Code::BadUserInput, message);
+        return refuse(Media::Json, &request_id, refused);
     };
-    match answer(&app, &api, request_id, client, &parts, body).await {
+    match answer(&app, &api, &request_id, client, &parts, body).await {
         Ok(answer) => answer.encode(media),
-        Err(refused) => refuse(media, refused),
+        Err(refused) => refuse(media, &request_id, refused),
     }
 }
 
 async fn answer(
     app: &App,
     api: &Api,
-    request_id: RequestId,
+    request_id: &RequestId,
     client: ClientInfo,
     parts: &Parts,
     body: Body,
@@ -119,12 +121,12 @@ async fn answer(
         .ok_or_else(|| Refused::parameter("`query` is missing."))?;
     let variables = params.variables.unwrap_or_default();
     let limits = &app.config.limits;
-    document::scan(&text, limits)?;
+    scan::scan(&text, limits)?;
     refuse_nul(&text, &variables)?;
     let document = parse(&text)?;
     let operation = document::operation(&document, params.operation_name.as_deref())?;
-    if parts.method == Method::GET && operation.ty != OperationType::Query {
-        let message = "GET runs queries only; send this by POST.";
+    if parts.method != Method::POST && operation.ty != OperationType::Query {
+        let message = "Only POST runs mutations.";
         let refused = Refused::new(
             StatusCode::METHOD_NOT_ALLOWED,
             Code::MethodNotAllowed,
@@ -154,7 +156,7 @@ async fn answer(
         request = request.disable_introspection();
     }
     request.set_parsed_query(document);
-    let response = run(app, api, request, turns, &request_id).await?;
+    let response = run(app, api, request, turns).await?;
     Ok(Answer {
         response,
         executed: executed.get(),
@@ -167,7 +169,6 @@ async fn run(
     api: &Api,
     request: Request,
     turns: Turns,
-    RequestId(id): &RequestId,
 ) -> Result<async_graphql::Response, Refused> {
     let schema = api.schema.clone();
     let resolvers = async move { turns.run(schema.execute(request)).await };
@@ -176,12 +177,7 @@ async fn run(
         Ok(Ok(response)) => Ok(response),
         Ok(Err(error)) => {
             tracing::error!(error = %error, "A resolver panicked: {error}");
-            let message = format!("{INTERNAL} Request {id}.");
-            Err(Refused::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                Code::InternalServerError,
-                message,
-            ))
+            Err(internal())
         }
         Err(_) => {
             task.abort();
@@ -192,6 +188,14 @@ async fn run(
             Err(unavailable("The request took too long."))
         }
     }
+}
+
+fn internal() -> Refused {
+    Refused::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        Code::InternalServerError,
+        INTERNAL,
+    )
 }
 
 fn unavailable(message: &str) -> Refused {
@@ -205,7 +209,8 @@ fn unavailable(message: &str) -> Refused {
 
 impl Params {
     async fn read(parts: &Parts, body: Body, limit: usize) -> Result<Self, Refused> {
-        if parts.method == Method::GET {
+        // HEAD too, which is routed as GET is.
+        if parts.method != Method::POST {
             return Self::from_url(parts.uri.query().unwrap_or_default());
         }
         if !is_json(&parts.headers) {
@@ -216,10 +221,7 @@ impl Params {
                 message,
             ));
         }
-        let bytes = to_bytes(body, limit).await.map_err(|_| {
-            let message = format!("A body has at most {limit} bytes.");
-            Refused::new(StatusCode::PAYLOAD_TOO_LARGE, Code::BadUserInput, message)
-        })?;
+        let bytes = whole(body, limit).await?;
         serde_json::from_slice(&bytes).map_err(|error| {
             Refused::parameter(if error.is_data() {
                 "The body must be one JSON object with `query` and `operationName` as strings, `variables` and \
@@ -251,6 +253,23 @@ impl Params {
     }
 }
 
+/// The body, if it has at most `limit` bytes.
+async fn whole(body: Body, limit: usize) -> Result<Vec<u8>, Refused> {
+    let mut bytes = Vec::new();
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk =
+            chunk.map_err(|_| Refused::parameter("The body did not come through whole."))?;
+        if bytes.len() + chunk.len() > limit {
+            let message = format!("A body has at most {limit} bytes.");
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            return Err(Refused::new(status, Code::BadUserInput, message));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(Ok(value)) = headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str) else {
         return false;
@@ -262,50 +281,6 @@ fn is_json(headers: &HeaderMap) -> bool {
             part.strip_prefix("charset=")
                 .is_none_or(|charset| charset.trim_matches('"') == "utf-8")
         })
-}
-
-impl Media {
-    /// The form that the client prefers among those there are; `None` when it takes neither.
-    fn accepted(headers: &HeaderMap) -> Option<Self> {
-        let Some(accept) = headers.get(header::ACCEPT) else {
-            return Some(Self::Json);
-        };
-        let accept = accept.to_str().ok()?.to_ascii_lowercase();
-        let mut best: Option<(f32, bool, Self)> = None;
-        for range in accept.split(',') {
-            let mut parts = range.split(';').map(str::trim);
-            let (media, exact) = match parts.next()? {
-                "application/graphql-response+json" => (Self::GraphqlResponse, true),
-                "application/json" => (Self::Json, true),
-                "application/*" | "*/*" => (Self::Json, false),
-                _ => continue,
-            };
-            let quality = parts
-                .find_map(|part| part.strip_prefix("q="))
-                .map_or(1.0, |q| q.parse().unwrap_or(0.0));
-            let better = match best {
-                None => true,
-                Some((best_quality, best_exact, best_media)) => {
-                    quality > best_quality
-                        || (quality >= best_quality
-                            && exact
-                            && (!best_exact
-                                || (media, best_media) == (Self::GraphqlResponse, Self::Json)))
-                }
-            };
-            if quality > 0.0 && better {
-                best = Some((quality, exact, media));
-            }
-        }
-        best.map(|(_, _, media)| media)
-    }
-
-    const fn content_type(self) -> &'static str {
-        match self {
-            Self::GraphqlResponse => "application/graphql-response+json; charset=utf-8",
-            Self::Json => "application/json; charset=utf-8",
-        }
-    }
 }
 
 fn parse(text: &str) -> Result<ExecutableDocument, Refused> {
@@ -322,7 +297,7 @@ fn parse(text: &str) -> Result<ExecutableDocument, Refused> {
         } else {
             "The document is not GraphQL."
         };
-        Refused::new(StatusCode::BAD_REQUEST, Code::GraphqlParseFailed, message)
+        Refused::by_graphql(Code::GraphqlParseFailed, message)
     })
 }
 
@@ -344,7 +319,8 @@ fn refuse_nul(text: &str, variables: &Map<String, Value>) -> Result<(), Refused>
             .iter()
             .any(|(key, value)| key.contains('\0') || holds_nul(value))
     {
-        return Err(Refused::parameter("The character U+0000 is not accepted."));
+        let message = "The character U+0000 is not accepted.";
+        return Err(Refused::by_graphql(Code::BadUserInput, message));
     }
     Ok(())
 }
@@ -358,9 +334,8 @@ fn require_variables(
         let name = definition.name.node.as_str();
         let compulsory = !definition.var_type.node.nullable && definition.default_value.is_none();
         if compulsory && variables.get(name).is_none_or(Value::is_null) {
-            return Err(Refused::parameter(format!(
-                "The variable `${name}` is required."
-            )));
+            let message = format!("The variable `${name}` is required.");
+            return Err(Refused::by_graphql(Code::BadUserInput, message));
         }
     }
     Ok(())
@@ -390,11 +365,7 @@ async fn requester(
         }
         Err(Error::Internal(cause)) => {
             tracing::error!(error = ?cause, "The caller could not be told: {cause}");
-            Err(Refused::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                Code::InternalServerError,
-                INTERNAL,
-            ))
+            Err(internal())
         }
         Err(_) => Err(unavailable("Not available now. Try again later.")),
     }
@@ -429,7 +400,13 @@ impl Answer {
             .errors
             .iter()
             .map(|error| {
-                let extensions = json!({ "code": Code::GraphqlValidationFailed.as_str() });
+                // The values of variables are checked together with the document they go into.
+                let code = if error.message.starts_with("Invalid value for argument") {
+                    Code::BadUserInput
+                } else {
+                    Code::GraphqlValidationFailed
+                };
+                let extensions = json!({ "code": code.as_str() });
                 json!({ "message": error.message, "locations": error.locations, "extensions": extensions })
             })
             .collect();
@@ -461,28 +438,25 @@ fn retry_after(response: &async_graphql::Response) -> Option<HeaderValue> {
         .map(HeaderValue::from)
 }
 
-fn refuse(media: Media, refused: Refused) -> Response {
+fn refuse(media: Media, RequestId(id): &RequestId, refused: Refused) -> Response {
     let Refused {
         status,
+        by_graphql,
         code,
         message,
         header,
     } = refused;
     // In the old media type, 200 is for every well-formed request, whatever GraphQL says of it.
-    let graphql_said_it = matches!(
-        code,
-        Code::GraphqlParseFailed
-            | Code::GraphqlValidationFailed
-            | Code::OperationResolutionFailure
-            | Code::QueryTooComplex
-    );
-    let status = if media == Media::Json && graphql_said_it {
+    let status = if media == Media::Json && by_graphql {
         StatusCode::OK
     } else {
         status
     };
-    let body =
-        json!({ "errors": [{ "message": message, "extensions": { "code": code.as_str() } }] });
+    let mut extensions = json!({ "code": code.as_str() });
+    if code == Code::InternalServerError {
+        extensions["requestId"] = Value::from(id.as_str());
+    }
+    let body = json!({ "errors": [{ "message": message, "extensions": extensions }] });
     let mut response = respond(media, status, body.to_string().into_bytes());
     if let Some((name, value)) = header {
         response.headers_mut().insert(name, value);
@@ -499,47 +473,4 @@ fn respond(media: Media, status: StatusCode, body: Vec<u8>) -> Response {
         body,
     )
         .into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn media(accept: &str) -> Option<Media> {
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            header::ACCEPT,
-            HeaderValue::from_str(accept).expect("a header"),
-        );
-        Media::accepted(&headers)
-    }
-
-    #[test]
-    fn the_client_chooses_the_media_type() {
-        assert_eq!(Media::accepted(&HeaderMap::new()), Some(Media::Json));
-        assert_eq!(media("*/*"), Some(Media::Json));
-        assert_eq!(media("application/json"), Some(Media::Json));
-        assert_eq!(
-            media("application/graphql-response+json"),
-            Some(Media::GraphqlResponse)
-        );
-        assert_eq!(
-            media("application/graphql-response+json, application/json;q=0.9"),
-            Some(Media::GraphqlResponse)
-        );
-        assert_eq!(
-            media("application/json, application/graphql-response+json"),
-            Some(Media::GraphqlResponse)
-        );
-        assert_eq!(
-            media("application/graphql-response+json;q=0.5, application/json"),
-            Some(Media::Json)
-        );
-        assert_eq!(
-            media("*/*, application/graphql-response+json"),
-            Some(Media::GraphqlResponse)
-        );
-        assert_eq!(media("text/html"), None);
-        assert_eq!(media("application/json;q=0"), None);
-    }
 }

@@ -85,9 +85,10 @@ fn client(request: &Request) -> ClientInfo {
     let ip = peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |ConnectInfo(peer)| {
         peer.ip()
     });
+    // Any bytes may stand there (RFC 9110, 5.5).
     let user_agent = request
         .headers()
         .get(header::USER_AGENT)
-        .and_then(|value| value.to_str().ok());
-    ClientInfo::new(ip, user_agent)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()));
+    ClientInfo::new(ip, user_agent.as_deref())
 }

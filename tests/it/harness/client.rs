@@ -58,6 +58,21 @@ impl<'a> Client<'a> {
     }
 }
 
+/// Every code of the top-level `errors` list; a new one is one more for clients to know.
+const KNOWN_CODES: [&str; 11] = [
+    "BAD_USER_INPUT",
+    "FORBIDDEN",
+    "GRAPHQL_PARSE_FAILED",
+    "GRAPHQL_VALIDATION_FAILED",
+    "INTERNAL_SERVER_ERROR",
+    "METHOD_NOT_ALLOWED",
+    "OPERATION_RESOLUTION_FAILURE",
+    "QUERY_TOO_COMPLEX",
+    "RATE_LIMITED",
+    "SERVICE_UNAVAILABLE",
+    "UNAUTHENTICATED",
+];
+
 /// An answer of the server.
 #[derive(Debug)]
 pub struct Answer {
@@ -76,12 +91,23 @@ impl Answer {
             .expect("a whole body");
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let json = serde_json::from_str(&text).unwrap_or_default();
-        Self {
+        let answer = Self {
             status: parts.status,
             headers: parts.headers,
             text,
             json,
+        };
+        answer.check_errors();
+        answer
+    }
+
+    /// What holds for the errors of every answer, whatever a test looks at.
+    fn check_errors(&self) {
+        for code in self.codes() {
+            assert!(KNOWN_CODES.contains(&code), "{code} in {}", self.text);
         }
+        let errors = self.json["errors"].to_string().to_lowercase();
+        assert!(!errors.contains("did you mean"), "{errors}");
     }
 
     /// What stands at `path` below `data`; fails the test where there are errors or nothing is there.

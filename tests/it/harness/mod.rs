@@ -4,8 +4,11 @@ pub mod app;
 pub mod client;
 pub mod db;
 pub mod http;
+pub mod node;
 pub mod postgres;
 pub mod process;
+pub mod raw;
+pub mod served;
 pub mod server;
 
 pub use app::TestApp;

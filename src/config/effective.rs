@@ -1,0 +1,109 @@
+//! What the settings come to: defaults that hang on other settings, and values in the units they are
+//! used in.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use crate::config::{Config, Mode};
+
+impl Config {
+    /// Whether this is a production server.
+    #[must_use]
+    pub fn production(&self) -> bool {
+        self.mode == Mode::Production
+    }
+
+    /// The address under which clients reach the server, without a slash at its end.
+    #[must_use]
+    pub fn public_url(&self) -> String {
+        match &self.public_url {
+            Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+            None => format!("http://{}", self.listen),
+        }
+    }
+
+    /// Where the mailed link that carries `token` leads.
+    ///
+    /// On the built-in page the token stands behind `#`, which no browser sends to a server, so
+    /// that it is in no log on the way.
+    #[must_use]
+    pub fn verify_email_link(&self, token: &str) -> String {
+        match &self.registration.verify_email_url {
+            Some(page) => page.replace("{token}", token),
+            None => format!("{}/verify-email#token={token}", self.public_url()),
+        }
+    }
+
+    /// `iss` in access tokens.
+    #[must_use]
+    pub fn token_issuer(&self) -> String {
+        self.session
+            .token_issuer
+            .clone()
+            .unwrap_or_else(|| self.public_url())
+    }
+
+    /// Whether GraphiQL is shown.
+    #[must_use]
+    pub fn playground(&self) -> bool {
+        self.http.playground.unwrap_or(!self.production())
+    }
+
+    /// Whether introspection is answered.
+    #[must_use]
+    pub fn introspection(&self) -> bool {
+        self.http.introspection.unwrap_or(!self.production())
+    }
+
+    /// Whether mails go to the inbox page.
+    #[must_use]
+    pub fn inbox(&self) -> bool {
+        self.registration.inbox.unwrap_or(!self.production())
+    }
+
+    /// Whether the schema of the database is brought up to date at start.
+    #[must_use]
+    pub fn auto_migrate(&self) -> bool {
+        self.database.auto_migrate.unwrap_or(!self.production())
+    }
+
+    /// The folder of the server's own database.
+    ///
+    /// # Errors
+    /// If the user has no data folder.
+    pub fn data_dir(&self) -> anyhow::Result<PathBuf> {
+        if let Some(dir) = &self.database.data_dir {
+            return Ok(std::path::absolute(dir)?);
+        }
+        if crate::embedded::running_as_root() {
+            return Ok(PathBuf::from("/var/lib/cardea"));
+        }
+        dirs::data_dir().map(|dir| dir.join("cardea")).ok_or_else(|| {
+            anyhow::anyhow!("no data folder is known for this user; name one with --data-dir or CARDEA_DATA_DIR")
+        })
+    }
+
+    /// How long an access token is good.
+    #[must_use]
+    pub fn access_token_lifetime(&self) -> TimeDelta {
+        TimeDelta::minutes(self.session.access_token_minutes.into())
+    }
+
+    /// How long a session lives.
+    #[must_use]
+    pub fn session_lifetime(&self, remember_me: bool) -> TimeDelta {
+        if remember_me {
+            TimeDelta::days(self.session.remembered_session_days.into())
+        } else {
+            TimeDelta::hours(self.session.session_hours.into())
+        }
+    }
+
+    /// How long a request may take.
+    #[must_use]
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_secs(self.http.request_timeout_secs)
+    }
+}

@@ -1,0 +1,131 @@
+//! Which settings cannot hold, alone, together, or in production.
+
+use secrecy::ExposeSecret as _;
+use url::Url;
+
+use crate::config::Config;
+
+impl Config {
+    /// Every setting that cannot hold, one line each; empty when all is well.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut check = |wrong: bool, problem: &str| {
+            if wrong {
+                found.push(problem.to_owned());
+            }
+        };
+        if let Some(url) = &self.public_url {
+            check(
+                !matches!(url.scheme(), "http" | "https")
+                    || url.query().is_some()
+                    || url.fragment().is_some(),
+                "CARDEA_PUBLIC_URL must be an http or https address without query and fragment",
+            );
+        }
+        if let Some(url) = &self.database.url {
+            check(
+                !url.expose_secret().starts_with("postgres://")
+                    && !url.expose_secret().starts_with("postgresql://"),
+                "DATABASE_URL must begin with postgres:// or postgresql://",
+            );
+        }
+        if let Some(page) = &self.registration.verify_email_url {
+            check(
+                !page.contains("{token}") || Url::parse(&page.replace("{token}", "t")).is_err(),
+                "CARDEA_VERIFY_EMAIL_URL must be an address that contains {token}",
+            );
+        }
+        check(
+            self.database.pool_size < 2,
+            "CARDEA_DATABASE_POOL_SIZE must be at least 2",
+        );
+        check(
+            self.registration.minimum_age > 130,
+            "CARDEA_MINIMUM_AGE must be at most 130",
+        );
+        check(
+            self.registration.verification_hours == 0,
+            "CARDEA_VERIFICATION_HOURS must be at least 1",
+        );
+        check(
+            self.password.min_length < 1 || self.password.min_length > self.password.max_length,
+            "CARDEA_PASSWORD_MIN_LENGTH must be at least 1 and at most CARDEA_PASSWORD_MAX_LENGTH",
+        );
+        check(
+            !(64..=1024).contains(&self.password.max_length),
+            "CARDEA_PASSWORD_MAX_LENGTH must lie between 64 and 1024",
+        );
+        check(
+            !(8..=1_048_576).contains(&self.password.argon2_memory_kib)
+                || !(1..=20).contains(&self.password.argon2_passes),
+            "CARDEA_ARGON2_MEMORY_KIB must lie between 8 and 1048576, CARDEA_ARGON2_PASSES between 1 and 20",
+        );
+        check(
+            self.password.threads == Some(0),
+            "CARDEA_PASSWORD_THREADS must be at least 1",
+        );
+        check(
+            !(1..=60).contains(&self.session.access_token_minutes),
+            "CARDEA_ACCESS_TOKEN_MINUTES must lie between 1 and 60",
+        );
+        check(
+            !(1..=720).contains(&self.session.session_hours)
+                || !(1..=30).contains(&self.session.remembered_session_days),
+            "a session lives for at least an hour and at most 30 days",
+        );
+        check(
+            self.limits.nesting > 64,
+            "CARDEA_DOCUMENT_NESTING must be at most 64",
+        );
+        check(
+            self.http.max_body_bytes < 1024 || self.http.request_timeout_secs == 0,
+            "CARDEA_MAX_BODY_BYTES must be at least 1024 and CARDEA_REQUEST_TIMEOUT_SECS at least 1",
+        );
+        check(
+            self.rates.registrations_per_hour == 0 || self.rates.logins_per_quarter == 0,
+            "rates must be at least 1",
+        );
+        if self.production() {
+            found.extend(self.unsafe_in_production());
+        }
+        found
+    }
+
+    fn unsafe_in_production(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut refuse = |wrong: bool, problem: &str| {
+            if wrong {
+                found.push(format!("production: {problem}"));
+            }
+        };
+        refuse(
+            self.database.url.is_none(),
+            "DATABASE_URL is missing; the server's own database is for development",
+        );
+        refuse(
+            self.public_url
+                .as_ref()
+                .is_none_or(|url| url.scheme() != "https"),
+            "CARDEA_PUBLIC_URL must be an https address",
+        );
+        refuse(
+            self.inbox(),
+            "the inbox page shows everybody's mails; set CARDEA_INBOX=false",
+        );
+        refuse(
+            self.playground() && !self.introspection(),
+            "GraphiQL does not work without introspection; set CARDEA_PLAYGROUND=false or CARDEA_INTROSPECTION=true",
+        );
+        refuse(
+            self.password.argon2_memory_kib < 7168
+                || self
+                    .password
+                    .argon2_memory_kib
+                    .saturating_mul(self.password.argon2_passes)
+                    < 35_840,
+            "the parameters of argon2 are weaker than OWASP's weakest (7168 KiB with 5 passes)",
+        );
+        found
+    }
+}

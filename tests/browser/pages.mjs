@@ -1,0 +1,118 @@
+// Opens an account at the server at BASE_URL and confirms its address as a newcomer would: through
+// the inbox page and the built-in page behind the mailed link. Needs Chromium, whose path CHROMIUM
+// may name; SCREENSHOTS names a folder for PNG files of every step.
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { graphql, inBrowser } from './browser.mjs';
+
+const { SCREENSHOTS } = process.env;
+const PASSWORD = 'Correct-Horse-7';
+
+/** Takes pictures of the page, light and dark, wide and narrow. */
+async function picture(page, name) {
+  if (!SCREENSHOTS) return;
+  const size = page.viewportSize();
+  for (const colorScheme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme });
+    await page.screenshot({ path: path.join(SCREENSHOTS, `${name}-${colorScheme}.png`) });
+  }
+  await page.setViewportSize({ width: 390, height: 780 });
+  await page.screenshot({ path: path.join(SCREENSHOTS, `${name}-narrow.png`) });
+  await page.setViewportSize(size);
+  await page.emulateMedia({ colorScheme: 'light' });
+}
+
+async function register(origin, email, fullName) {
+  const input = { email, fullName, password: PASSWORD };
+  const mutation = 'mutation($input: RegisterInput!) { register(input: $input) { errors { message } } }';
+  const { register } = await graphql(origin, mutation, { input });
+  assert.deepEqual(register.errors, []);
+}
+
+/** What signing in leads to: the name of a type. */
+async function signIn(origin, identifier) {
+  const input = { identifier, password: PASSWORD };
+  const mutation =
+    'mutation($input: LoginInput!) { login(input: $input) { errors { message } result { __typename } } }';
+  const { login } = await graphql(origin, mutation, { input });
+  assert.deepEqual(login.errors, []);
+  return login.result.__typename;
+}
+
+/** The newest mail to an address, once it is there. */
+async function mailTo(origin, email) {
+  const deadline = Date.now() + 30_000;
+  while (Date.now() < deadline) {
+    const response = await fetch(new URL('/inbox/messages.json', origin));
+    const mail = (await response.json()).find(({ to }) => to === email);
+    if (mail) return mail;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  return assert.fail(`no mail to ${email}`);
+}
+
+await inBrowser('pages', async (page, origin) => {
+  const at = (place) => new URL(place, origin).href;
+  const sees = (text) => page.getByText(text).first().waitFor();
+
+  await page.goto(at('/inbox'));
+  await sees('No mail yet.');
+  await picture(page, 'inbox-empty');
+
+  // A name that would be markup where it is not escaped.
+  const email = 'ada@example.org';
+  const name = 'Ada <b>Lovelace</b>';
+  await register(origin, email, name);
+  const mail = await mailTo(origin, email);
+  assert.equal(mail.links.length, 1);
+  assert(mail.links[0].startsWith(at('/verify-email#token=')), mail.links[0]);
+
+  await page.goto(at('/inbox'));
+  assert.equal(await page.title(), 'Cardea · Inbox');
+  await page.getByRole('link', { name: mail.subject }).click();
+  await page.getByRole('heading', { name: mail.subject }).waitFor();
+  const text = await page.locator('pre').innerText();
+  assert(text.includes(`Hello ${name},`) && text.includes(mail.links[0]), text);
+  const framed = page.frameLocator('iframe');
+  await framed.getByText(`Hello ${name},`).waitFor();
+  await framed.getByRole('link', { name: 'Confirm my address' }).waitFor();
+  await picture(page, 'inbox-mail');
+
+  await framed.getByRole('link', { name: 'Confirm my address' }).click();
+  await page.waitForURL(at('/verify-email'));
+  await sees('Press the button to confirm');
+  const button = page.getByRole('button', { name: 'Confirm my address' });
+  await button.waitFor();
+  await picture(page, 'verify');
+  assert.equal(page.url(), at('/verify-email'), 'the token is out of the address');
+  // Somebody, or a mail scanner, merely opened the page.
+  assert.equal(await signIn(origin, email), 'EmailVerificationRequired');
+
+  await button.click();
+  await sees('Your address is confirmed.');
+  assert.equal(await button.isVisible(), false);
+  await picture(page, 'verify-done');
+  assert.equal(await signIn(origin, email), 'SignedIn');
+
+  // The link works once; `goto` alone would not load a page again whose fragment alone differs.
+  await page.goto('about:blank');
+  await page.goto(mail.links[0]);
+  await button.click();
+  await sees('This link is unknown, used up or past its end.');
+  await picture(page, 'verify-refused');
+
+  await page.goto(at('/verify-email'));
+  await sees('This link is not whole.');
+  assert.equal(await button.isVisible(), false);
+  await picture(page, 'verify-broken');
+
+  // Another mail beside the first: the owner is told, and there is nothing to follow.
+  await register(origin, email, 'Eve');
+  while ((await mailTo(origin, email)).id === mail.id) await page.waitForTimeout(50);
+  await page.goto(at('/inbox'));
+  await page.getByRole('link', { name: 'You already have an account' }).click();
+  await framed.getByText('There is one already').waitFor();
+  assert.equal(await framed.getByRole('link').count(), 0);
+  await picture(page, 'inbox-two');
+  return 'inbox and confirmation';
+});

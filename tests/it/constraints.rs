@@ -1,0 +1,386 @@
+//! The constraints of the database, each broken once past the server: what a bug above lets through
+//! stops here.
+
+use std::collections::BTreeSet;
+
+use cardea::db::single_connection;
+use diesel::result::Error;
+use diesel_async::SimpleAsyncConnection as _;
+
+use crate::harness::app::config;
+use crate::harness::db::TestDb;
+
+/// A row in each table, for the statements below to break.
+const ROWS: &str = "
+    INSERT INTO users (id, auth_token, username, email, full_name, created_at, updated_at) VALUES
+        ('00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-0000000000a1', 'ada', 'ada@example.org', 'Ada', now(), now()),
+        ('00000000-0000-0000-0000-000000000002', '00000000-0000-0000-0000-0000000000a2', 'bob', 'bob@example.org', 'Bob', now(), now());
+    INSERT INTO profiles (user_id, created_at, updated_at) VALUES ('00000000-0000-0000-0000-000000000001', now(), now());
+    INSERT INTO backgrounds (user_id, created_at, updated_at) VALUES ('00000000-0000-0000-0000-000000000001', now(), now());
+    INSERT INTO personalizations (user_id, created_at, updated_at) VALUES ('00000000-0000-0000-0000-000000000001', now(), now());
+    INSERT INTO roles (id, name, created_at, updated_at) VALUES ('00000000-0000-0000-0000-000000000003', 'editor', now(), now());
+    INSERT INTO permissions (id, name, created_at) VALUES ('00000000-0000-0000-0000-000000000004', 'posts:publish', now());
+    INSERT INTO role_permissions (role_id, permission_id) VALUES ('00000000-0000-0000-0000-000000000003', '00000000-0000-0000-0000-000000000004');
+    INSERT INTO user_roles (user_id, role_id, assigned_at, assigned_by) VALUES
+        ('00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-000000000003', now(), '00000000-0000-0000-0000-000000000002');
+    INSERT INTO sessions (id, user_id, refresh_token_hash, previous_refresh_token_hash, remember_me, created_at, last_accessed_at, expires_at) VALUES
+        ('00000000-0000-0000-0000-000000000005', '00000000-0000-0000-0000-000000000001', decode(repeat('05', 32), 'hex'), decode(repeat('15', 32), 'hex'), true, now(), now(), now() + INTERVAL '30 days'),
+        ('00000000-0000-0000-0000-000000000006', '00000000-0000-0000-0000-000000000001', decode(repeat('06', 32), 'hex'), decode(repeat('16', 32), 'hex'), false, now(), now(), now());
+    INSERT INTO verification_tokens (id, user_id, token_hash, kind, email, expires_at, created_at) VALUES
+        ('00000000-0000-0000-0000-000000000007', '00000000-0000-0000-0000-000000000001', decode(repeat('07', 32), 'hex'), 'invitation', 'ada@example.org', now(), now()),
+        ('00000000-0000-0000-0000-000000000008', '00000000-0000-0000-0000-000000000001', decode(repeat('08', 32), 'hex'), 'invitation', 'ada@example.org', now(), now());
+    INSERT INTO jobs (id, payload, run_at, created_at) VALUES ('00000000-0000-0000-0000-000000000009', '{}', now(), now());
+    INSERT INTO rate_limits (key, full_at) VALUES (decode(repeat('0a', 32), 'hex'), now());
+    INSERT INTO signing_keys (id, algorithm, private_key, created_at) VALUES ('00000000-0000-0000-0000-00000000000b', 'EdDSA', decode(repeat('0b', 48), 'hex'), now());
+";
+
+/// Every constraint that has a name, and statements that break it and nothing before it.
+#[rustfmt::skip]
+const BROKEN: &[(&str, &[&str])] = &[
+    ("users_pkey", &["UPDATE users SET id = '00000000-0000-0000-0000-000000000001'"]),
+    ("users_auth_token_key", &[
+        "INSERT INTO users (id, auth_token, email, full_name, created_at, updated_at) \
+        SELECT gen_random_uuid(), auth_token, 'eve@example.org', 'Eve', now(), now() FROM users WHERE username = 'ada'",
+    ]),
+    ("users_auth_token_immutable", &["UPDATE users SET auth_token = gen_random_uuid()"]),
+    ("users_email_key", &[
+        "UPDATE users SET email = 'ada@example.org'",
+        "UPDATE users SET email = 'ADA@Example.ORG' WHERE username = 'bob'",
+    ]),
+    ("users_email_form", &[
+        "UPDATE users SET email = 'a@'",
+        "UPDATE users SET email = 'ab'",
+        "UPDATE users SET email = '@example.org'",
+        "UPDATE users SET email = 'a b@example.org'",
+        "UPDATE users SET email = 'a@b@example.org'",
+        "UPDATE users SET email = E'a@example.org\\r\\nBcc: b@example.org'",
+        "UPDATE users SET email = repeat('x', 250) || '@x.org'",
+    ]),
+    ("users_username_key", &["UPDATE users SET username = 'ADA' WHERE username = 'bob'"]),
+    ("users_username_form", &[
+        "UPDATE users SET username = ''",
+        "UPDATE users SET username = 'a-b'",
+        "UPDATE users SET username = 'a@b'",
+        "UPDATE users SET username = 'ä'",
+        "UPDATE users SET username = E'ada\\n'",
+        "UPDATE users SET username = repeat('x', 151)",
+    ]),
+    ("users_full_name_length", &[
+        "UPDATE users SET full_name = 'A'",
+        "UPDATE users SET full_name = ' Ada'",
+        "UPDATE users SET full_name = repeat('x', 256)",
+    ]),
+    ("users_first_name_length", &[
+        "UPDATE users SET first_name = ''",
+        "UPDATE users SET first_name = repeat('x', 151)",
+    ]),
+    ("users_last_name_length", &[
+        "UPDATE users SET last_name = ''",
+        "UPDATE users SET last_name = repeat('x', 151)",
+    ]),
+    ("users_avatar_url_form", &[
+        "UPDATE users SET avatar_url = 'javascript:alert(1)'",
+        "UPDATE users SET avatar_url = ''",
+        "UPDATE users SET avatar_url = 'https://' || repeat('x', 493)",
+    ]),
+    ("users_birth_date_range", &["UPDATE users SET birth_date = '1849-12-31'"]),
+    ("users_status_known", &[
+        "UPDATE users SET status = 'ACTIVE'",
+        "UPDATE users SET status = ''",
+    ]),
+    ("users_login_count_positive", &["UPDATE users SET login_count = -1"]),
+
+    ("username_reservations_pkey", &["INSERT INTO username_reservations SELECT 'kept', id, now() FROM users, generate_series(1, 2) LIMIT 2"]),
+    ("username_reservations_user_id_fkey", &["INSERT INTO username_reservations VALUES ('kept', gen_random_uuid(), now())"]),
+    ("username_reservations_name_form", &[
+        "INSERT INTO username_reservations SELECT 'Kept', id, now() FROM users LIMIT 1",
+        "INSERT INTO username_reservations SELECT '', id, now() FROM users LIMIT 1",
+    ]),
+
+    ("profiles_pkey", &["INSERT INTO profiles SELECT * FROM profiles"]),
+    ("profiles_user_id_fkey", &["UPDATE profiles SET user_id = gen_random_uuid()"]),
+    ("profiles_bio_length", &["UPDATE profiles SET bio = repeat('ä', 501)"]),
+    ("profiles_timezone_known", &[
+        "UPDATE profiles SET timezone = ''",
+        "UPDATE profiles SET timezone = '+01:00'",
+        "UPDATE profiles SET timezone = '<+05>-5'",
+        "UPDATE profiles SET timezone = 'Europe/Vienna; DROP TABLE users'",
+        "UPDATE profiles SET timezone = repeat('x', 65)",
+    ]),
+    ("profiles_coaching_goals_object", &[
+        "UPDATE profiles SET coaching_goals = '[]'",
+        "UPDATE profiles SET coaching_goals = 'null'",
+    ]),
+    ("profiles_coaching_goals_size", &["UPDATE profiles SET coaching_goals = jsonb_build_object('a', repeat('x', 32760))"]),
+    ("profiles_preferred_coaching_style_known", &["UPDATE profiles SET preferred_coaching_style = 'strict'"]),
+    ("profiles_session_frequency_known", &["UPDATE profiles SET session_frequency = 'yearly'"]),
+    ("profiles_notification_frequency_known", &["UPDATE profiles SET notification_frequency = 'hourly'"]),
+    ("profiles_theme_known", &["UPDATE profiles SET theme = 'blue'"]),
+    ("profiles_language_form", &[
+        "UPDATE profiles SET language = ''",
+        "UPDATE profiles SET language = 'e'",
+        "UPDATE profiles SET language = 'en_GB'",
+        "UPDATE profiles SET language = 'en-'",
+        "UPDATE profiles SET language = 'en' || repeat('-abcdefgh', 4)",
+    ]),
+    ("profiles_preferences_object", &["UPDATE profiles SET preferences = '\"x\"'"]),
+    ("profiles_preferences_size", &["UPDATE profiles SET preferences = jsonb_build_object('a', repeat('x', 16376))"]),
+
+    ("backgrounds_pkey", &["INSERT INTO backgrounds SELECT * FROM backgrounds"]),
+    ("backgrounds_user_id_fkey", &["UPDATE backgrounds SET user_id = gen_random_uuid()"]),
+    ("backgrounds_software_tools_items", &[
+        "UPDATE backgrounds SET software_tools = ARRAY['vim', NULL]",
+        "UPDATE backgrounds SET software_tools = array_fill('x'::text, ARRAY[201])",
+    ]),
+    ("backgrounds_programming_languages_items", &[
+        "UPDATE backgrounds SET programming_languages = ARRAY[NULL]",
+        "UPDATE backgrounds SET programming_languages = array_fill('x'::text, ARRAY[201])",
+    ]),
+    ("backgrounds_hardware_setup_object", &["UPDATE backgrounds SET hardware_setup = '5'"]),
+    ("backgrounds_hardware_setup_size", &["UPDATE backgrounds SET hardware_setup = jsonb_build_object('a', repeat('x', 32760))"]),
+    ("backgrounds_technical_preferences_object", &["UPDATE backgrounds SET technical_preferences = 'true'"]),
+    ("backgrounds_technical_preferences_size", &["UPDATE backgrounds SET technical_preferences = jsonb_build_object('a', repeat('x', 32760))"]),
+    ("backgrounds_experience_level_known", &["UPDATE backgrounds SET experience_level = 'guru'"]),
+    ("backgrounds_primary_domain_length", &[
+        "UPDATE backgrounds SET primary_domain = ''",
+        "UPDATE backgrounds SET primary_domain = repeat('x', 256)",
+    ]),
+
+    ("personalizations_pkey", &["INSERT INTO personalizations SELECT * FROM personalizations"]),
+    ("personalizations_user_id_fkey", &["UPDATE personalizations SET user_id = gen_random_uuid()"]),
+    ("personalizations_recommended_content_items", &[
+        "UPDATE personalizations SET recommended_content = ARRAY[NULL]",
+        "UPDATE personalizations SET recommended_content = array_fill('x'::text, ARRAY[201])",
+    ]),
+    ("personalizations_preferred_categories_items", &[
+        "UPDATE personalizations SET preferred_categories = ARRAY[NULL]",
+        "UPDATE personalizations SET preferred_categories = array_fill('x'::text, ARRAY[201])",
+    ]),
+
+    ("permissions_pkey", &["INSERT INTO permissions (id, name, created_at) SELECT id, 'x', now() FROM permissions LIMIT 1"]),
+    ("permissions_name_key", &["INSERT INTO permissions (id, name, created_at) VALUES (gen_random_uuid(), 'read:own', now())"]),
+    ("permissions_name_form", &[
+        "UPDATE permissions SET name = '' WHERE NOT is_system",
+        "UPDATE permissions SET name = 'Posts:publish' WHERE NOT is_system",
+        "UPDATE permissions SET name = 'posts:' WHERE NOT is_system",
+        "UPDATE permissions SET name = 'posts publish' WHERE NOT is_system",
+        "UPDATE permissions SET name = repeat('x', 101) WHERE NOT is_system",
+    ]),
+    ("permissions_description_length", &["UPDATE permissions SET description = repeat('x', 501)"]),
+    ("permissions_system_protected", &[
+        "UPDATE permissions SET name = 'read:mine' WHERE name = 'read:own'",
+        "UPDATE permissions SET is_system = false WHERE name = 'read:own'",
+        "DELETE FROM permissions WHERE name = 'read:own'",
+        "DELETE FROM permissions",
+    ]),
+
+    ("roles_pkey", &["INSERT INTO roles (id, name, created_at, updated_at) SELECT id, 'x', now(), now() FROM roles LIMIT 1"]),
+    ("roles_name_key", &["INSERT INTO roles (id, name, created_at, updated_at) VALUES (gen_random_uuid(), 'Admin', now(), now())"]),
+    ("roles_name_length", &[
+        "UPDATE roles SET name = '' WHERE NOT is_system",
+        "UPDATE roles SET name = 'editor ' WHERE NOT is_system",
+        "UPDATE roles SET name = repeat('x', 65) WHERE NOT is_system",
+    ]),
+    ("roles_description_length", &["UPDATE roles SET description = repeat('x', 501)"]),
+    ("roles_system_protected", &[
+        "UPDATE roles SET name = 'root' WHERE name = 'admin'",
+        "UPDATE roles SET name = 'ADMIN' WHERE name = 'admin'",
+        "UPDATE roles SET is_system = false WHERE name = 'user'",
+        "DELETE FROM roles WHERE name = 'moderator'",
+        "DELETE FROM roles",
+    ]),
+
+    ("role_permissions_pkey", &["INSERT INTO role_permissions SELECT * FROM role_permissions LIMIT 1"]),
+    ("role_permissions_role_id_fkey", &["UPDATE role_permissions SET role_id = gen_random_uuid()"]),
+    ("role_permissions_permission_id_fkey", &["UPDATE role_permissions SET permission_id = gen_random_uuid()"]),
+    ("user_roles_pkey", &["INSERT INTO user_roles SELECT * FROM user_roles"]),
+    ("user_roles_user_id_fkey", &["UPDATE user_roles SET user_id = gen_random_uuid()"]),
+    ("user_roles_role_id_fkey", &["UPDATE user_roles SET role_id = gen_random_uuid()"]),
+    ("user_roles_assigned_by_fkey", &["UPDATE user_roles SET assigned_by = gen_random_uuid()"]),
+    ("sessions_pkey", &["UPDATE sessions SET id = '00000000-0000-0000-0000-000000000005'"]),
+    ("sessions_user_id_fkey", &["UPDATE sessions SET user_id = gen_random_uuid()"]),
+    ("sessions_refresh_token_hash_key", &["UPDATE sessions SET refresh_token_hash = decode(repeat('05', 32), 'hex')"]),
+    ("sessions_refresh_token_hash_length", &["UPDATE sessions SET refresh_token_hash = decode(repeat('05', 31), 'hex')"]),
+    ("sessions_previous_refresh_token_hash_key", &["UPDATE sessions SET previous_refresh_token_hash = decode(repeat('05', 32), 'hex')"]),
+    ("sessions_previous_refresh_token_hash_length", &["UPDATE sessions SET previous_refresh_token_hash = 'crr_token'"]),
+    ("sessions_ip_address_length", &["UPDATE sessions SET ip_address = repeat('x', 46)"]),
+    ("sessions_user_agent_length", &["UPDATE sessions SET user_agent = repeat('ä', 513)"]),
+    ("sessions_expires_at_bound", &["UPDATE sessions SET expires_at = created_at + INTERVAL '30 days 1 second'"]),
+    ("sessions_revoked_reason_known", &["UPDATE sessions SET revoked_at = now(), revoked_reason = 'whim'"]),
+    ("sessions_revoked_whole", &[
+        "UPDATE sessions SET revoked_at = now()",
+        "UPDATE sessions SET revoked_reason = 'logout'",
+    ]),
+
+    ("verification_tokens_pkey", &["UPDATE verification_tokens SET id = '00000000-0000-0000-0000-000000000007'"]),
+    ("verification_tokens_user_id_fkey", &["UPDATE verification_tokens SET user_id = gen_random_uuid()"]),
+    ("verification_tokens_token_hash_key", &["UPDATE verification_tokens SET token_hash = decode(repeat('07', 32), 'hex')"]),
+    ("verification_tokens_token_hash_length", &["UPDATE verification_tokens SET token_hash = 'crv_token'"]),
+    ("verification_tokens_kind_known", &["UPDATE verification_tokens SET kind = 'gift'"]),
+    ("verification_tokens_email_length", &["UPDATE verification_tokens SET email = repeat('x', 255)"]),
+
+    ("jobs_pkey", &["INSERT INTO jobs SELECT * FROM jobs"]),
+    ("jobs_payload_object", &["UPDATE jobs SET payload = '[]'"]),
+    ("jobs_attempts_positive", &["UPDATE jobs SET attempts = -1"]),
+    ("jobs_last_error_length", &["UPDATE jobs SET last_error = repeat('x', 2001)"]),
+
+    ("rate_limits_pkey", &["INSERT INTO rate_limits SELECT * FROM rate_limits"]),
+    ("rate_limits_key_length", &["UPDATE rate_limits SET key = 'login'"]),
+
+    ("signing_keys_pkey", &["INSERT INTO signing_keys SELECT id, algorithm, private_key, created_at, now() FROM signing_keys"]),
+    ("signing_keys_active_key", &["INSERT INTO signing_keys SELECT gen_random_uuid(), algorithm, private_key, created_at FROM signing_keys"]),
+    ("signing_keys_algorithm_known", &["UPDATE signing_keys SET algorithm = 'none'"]),
+    ("signing_keys_private_key_length", &["UPDATE signing_keys SET private_key = 'short'"]),
+];
+
+/// Which constraint a trigger reports, for those that report one.
+const TRIGGERS: &[(&str, &str)] = &[
+    ("users_auth_token_immutable", "users_auth_token_immutable"),
+    ("roles_system_rename", "roles_system_protected"),
+    ("roles_system_delete", "roles_system_protected"),
+    ("permissions_system_rename", "permissions_system_protected"),
+    ("permissions_system_delete", "permissions_system_protected"),
+    // Tells of jobs; `migrations` has its test.
+    ("jobs_notify", ""),
+];
+
+async fn with_rows() -> TestDb {
+    let db = TestDb::new(&config(&[]).database).await;
+    db.sql(ROWS).await;
+    db
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_constraint_refuses_what_it_is_there_for() {
+    let db = with_rows().await;
+    let mut conn = single_connection(&db.url()).await.expect("a connection");
+    for (constraint, statements) in BROKEN {
+        for statement in *statements {
+            let outcome = conn.batch_execute(statement).await;
+            let Err(Error::DatabaseError(_, refusal)) = outcome else {
+                panic!("{constraint}: {statement} gave {outcome:?}");
+            };
+            assert_eq!(
+                refusal.constraint_name(),
+                Some(*constraint),
+                "{statement}: {refusal:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_constraint_of_the_catalogue_is_broken_here() {
+    let db = TestDb::new(&config(&[]).database).await;
+    let names = async |query: &str| -> BTreeSet<String> {
+        let text = db
+            .text(&format!(
+                "SELECT string_agg(name, ' ') FROM ({query}) AS names (name)"
+            ))
+            .await;
+        text.split(' ').map(str::to_owned).collect()
+    };
+    // NOT NULL is the type's business: a row struct without `Option` finds it.
+    let constraints = names(
+        "SELECT conname FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype IN ('c', 'f', 'p', 'u', 'x')
+            AND conrelid <> '__diesel_schema_migrations'::regclass
+        UNION SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+            WHERE relnamespace = 'public'::regnamespace AND indisunique AND indrelid <> '__diesel_schema_migrations'::regclass",
+    )
+    .await;
+    let triggers = names("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal").await;
+    let tested: BTreeSet<_> = TRIGGERS
+        .iter()
+        .map(|(trigger, _)| (*trigger).to_owned())
+        .collect();
+    assert_eq!(triggers, tested);
+    let reported = TRIGGERS
+        .iter()
+        .map(|(_, constraint)| (*constraint).to_owned());
+    let expected: BTreeSet<_> = constraints
+        .into_iter()
+        .chain(reported.filter(|name| !name.is_empty()))
+        .collect();
+    let broken: BTreeSet<_> = BROKEN.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(
+        expected.difference(&broken).collect::<Vec<_>>(),
+        Vec::<&String>::new(),
+        "without a statement"
+    );
+    assert_eq!(
+        broken.difference(&expected).collect::<Vec<_>>(),
+        Vec::<&String>::new(),
+        "not in the database"
+    );
+    assert_eq!(broken.len(), BROKEN.len(), "each once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_zone_that_the_server_does_not_know_is_refused() {
+    let db = with_rows().await;
+    let mut conn = single_connection(&db.url()).await.expect("a connection");
+    let refused = conn
+        .batch_execute("UPDATE profiles SET timezone = 'Mars/Olympus_Mons'")
+        .await;
+    let refused = refused.expect_err("no such place").to_string();
+    assert_eq!(refused, "time zone \"Mars/Olympus_Mons\" not recognized");
+    for zone in [
+        "UTC",
+        "Europe/Vienna",
+        "America/Argentina/Buenos_Aires",
+        "Etc/GMT+5",
+    ] {
+        db.sql(&format!("UPDATE profiles SET timezone = '{zone}'"))
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_constraints_are_not_there_for_goes_through() {
+    let db = with_rows().await;
+    db.sql(
+        "UPDATE users SET email = 'Ada@Example.org', username = 'ADA' WHERE username = 'ada';
+        UPDATE users SET auth_token = auth_token, full_name = repeat('ä', 255), birth_date = '1850-01-01';
+        UPDATE users SET username = NULL;
+        UPDATE profiles SET bio = repeat('🦊', 500), language = 'zh-Hant-TW';
+        UPDATE backgrounds SET software_tools = array_fill('x'::text, ARRAY[200]), hardware_setup = NULL;
+        UPDATE roles SET description = 'other', is_default = true WHERE name = 'admin';
+        UPDATE permissions SET description = NULL WHERE is_system;
+        UPDATE roles SET name = 'Writer' WHERE NOT is_system;
+        DELETE FROM permissions WHERE NOT is_system;
+        DELETE FROM roles WHERE NOT is_system;
+        UPDATE sessions SET user_agent = repeat('x', 512), revoked_at = now(), revoked_reason = 'logout';
+        UPDATE signing_keys SET retired_at = now();
+        INSERT INTO signing_keys SELECT gen_random_uuid(), algorithm, private_key, created_at FROM signing_keys;",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_an_account_goes_all_that_belongs_to_it() {
+    let db = with_rows().await;
+    db.sql("DELETE FROM users WHERE username = 'bob'").await;
+    let given = "SELECT coalesce(assigned_by::text, 'nobody') FROM user_roles";
+    assert_eq!(
+        db.text(given).await,
+        "nobody",
+        "what an erased account gave stays"
+    );
+    db.sql("DELETE FROM users").await;
+    for table in [
+        "profiles",
+        "backgrounds",
+        "personalizations",
+        "user_roles",
+        "sessions",
+        "verification_tokens",
+    ] {
+        assert_eq!(
+            db.text(&format!("SELECT count(*)::text FROM {table}"))
+                .await,
+            "0",
+            "{table}"
+        );
+    }
+    assert_eq!(db.text("SELECT count(*)::text FROM roles").await, "4");
+}

@@ -1,0 +1,36 @@
+//! The server on a port of its own, with workers, for clients that are programs of their own.
+
+use cardea::http::serve::serve;
+use cardea::worker;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::harness::TestApp;
+
+/// A server that answers on a port until the value is dropped.
+pub struct Served {
+    pub url: String,
+    // Before the application, whose end would make it wait for its connections.
+    _serving: JoinSet<()>,
+    pub app: TestApp,
+}
+
+impl Served {
+    /// A server with these flags, whose mailed links lead to it.
+    pub async fn with(arguments: &[&str]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let public_url = format!("--public-url={url}");
+        let arguments: Vec<&str> = arguments.iter().copied().chain([&*public_url]).collect();
+        let app = TestApp::with(&arguments).await;
+        worker::start(&app.app);
+        let (router, state) = (app.router.clone(), app.app.clone());
+        let mut serving = JoinSet::new();
+        serving.spawn(async move { serve(listener, router, &state).await });
+        Self {
+            url,
+            _serving: serving,
+            app,
+        }
+    }
+}

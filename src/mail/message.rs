@@ -10,7 +10,8 @@ use crate::config::Config;
 /// A mail to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mail {
-    /// The link that proves the address.
+    /// The link that proves the address. It names nobody: whoever typed the address in is a stranger
+    /// until it is proved, and the name would be theirs to write to somebody else with.
     VerifyEmail {
         /// Where it leads, the token in it.
         link: String,

@@ -43,6 +43,11 @@ async fn a_person_registers_proves_the_address_and_is_signed_in() {
         mails[0].text.contains(&mails[0].links[0]) && mails[0].html.contains("Confirm my address")
     );
 
+    assert!(
+        !mails[0].text.contains("Lovelace") && !mails[0].html.contains("Lovelace"),
+        "a stranger's words"
+    );
+
     let token = app.mailed_token("ada@example.org").await;
     let verified = app.gql(VERIFY, json!({ "token": token })).await;
     let user = verified.data("verifyEmail/result/user");

@@ -85,7 +85,12 @@ impl ScalarType for Date {
     fn parse(value: Value) -> InputValueResult<Self> {
         let text = string(value)?;
         // chrono also takes `2026-1-3` and `+12026-01-03`; the specification has one form only.
-        (text.len() == 10)
+        let shaped = text.len() == 10
+            && text.bytes().enumerate().all(|(at, byte)| match at {
+                4 | 7 => byte == b'-',
+                _ => byte.is_ascii_digit(),
+            });
+        shaped
             .then(|| NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok())
             .flatten()
             .map(Self)
@@ -180,7 +185,16 @@ mod tests {
 
     #[test]
     fn dates_have_one_form() {
-        for text in ["2026-1-3", "+12026-01-03", "2026-02-30", "20260103", ""] {
+        for text in [
+            "2026-1-3",
+            "+12026-01-03",
+            "+2026-1-01",
+            "2026- 1-01",
+            " 2026-1-01",
+            "2026-02-30",
+            "20260103",
+            "",
+        ] {
             assert!(
                 <Date as ScalarType>::parse(Value::from(text)).is_err(),
                 "{text}"

@@ -75,6 +75,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    registration_claims (user_id) {
+        user_id -> Uuid,
+        hashed_password -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     role_permissions (role_id, permission_id) {
         role_id -> Uuid,
         permission_id -> Uuid,
@@ -178,6 +186,7 @@ diesel::table! {
 diesel::joinable!(backgrounds -> users (user_id));
 diesel::joinable!(personalizations -> users (user_id));
 diesel::joinable!(profiles -> users (user_id));
+diesel::joinable!(registration_claims -> users (user_id));
 diesel::joinable!(role_permissions -> permissions (permission_id));
 diesel::joinable!(role_permissions -> roles (role_id));
 diesel::joinable!(sessions -> users (user_id));
@@ -192,6 +201,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     personalizations,
     profiles,
     rate_limits,
+    registration_claims,
     role_permissions,
     roles,
     sessions,

@@ -85,6 +85,19 @@ COMMENT ON COLUMN username_reservations.name IS 'The username in lower case.';
 COMMENT ON COLUMN username_reservations.user_id IS 'The account that has the address; it alone may take the name.';
 COMMENT ON COLUMN username_reservations.created_at IS 'When it was first asked for.';
 
+CREATE TABLE registration_claims (
+    user_id uuid NOT NULL,
+    hashed_password text NOT NULL,
+    created_at timestamptz NOT NULL,
+    CONSTRAINT registration_claims_pkey PRIMARY KEY (user_id),
+    CONSTRAINT registration_claims_user_id_fkey FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE CASCADE
+);
+
+COMMENT ON TABLE registration_claims IS 'The last registration with the address of an account that is open already. Signing in with its password is answered as for a new account, which the caller would have otherwise; it opens nothing.';
+COMMENT ON COLUMN registration_claims.user_id IS 'The account that has the address.';
+COMMENT ON COLUMN registration_claims.hashed_password IS 'PHC string of the password that was given.';
+COMMENT ON COLUMN registration_claims.created_at IS 'When it was given.';
+
 CREATE TABLE profiles (
     user_id uuid NOT NULL,
     bio text,

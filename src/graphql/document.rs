@@ -87,6 +87,11 @@ pub fn measure(
     for (_, operation) in document.operations.iter() {
         read.add(size(&operation.node)?);
     }
+    // So are fragments that no operation spreads.
+    let mut every = Measure::new(document, operation, variables, rules);
+    for name in document.fragments.keys() {
+        read.fields = read.fields.max(every.fragment(name.as_str())?.fields);
+    }
     let mutations = if operation.ty == OperationType::Mutation {
         run.roots
     } else {
@@ -124,13 +129,7 @@ fn size(
         OperationType::Subscription => "Subscription",
     };
     // The size of a fragment hangs on the variables of the operation: none is taken over.
-    let mut measure = Measure {
-        document,
-        operation,
-        variables,
-        rules,
-        fragments: HashMap::new(),
-    };
+    let mut measure = Measure::new(document, operation, variables, rules);
     measure.selection(&operation.selection_set.node, root)
 }
 
@@ -185,6 +184,21 @@ struct Measure<'a> {
 }
 
 impl<'a> Measure<'a> {
+    fn new(
+        document: &'a ExecutableDocument,
+        operation: &'a OperationDefinition,
+        variables: &'a serde_json::Map<String, Value>,
+        rules: &'a Rules,
+    ) -> Self {
+        Self {
+            document,
+            operation,
+            variables,
+            rules,
+            fragments: HashMap::new(),
+        }
+    }
+
     fn selection(&mut self, set: &'a SelectionSet, of_type: &str) -> Result<Size, Refusal> {
         let mut total = Size::default();
         for Positioned { node, .. } in &set.items {
@@ -208,6 +222,10 @@ impl<'a> Measure<'a> {
                 ),
             };
             size.directives = size.directives.saturating_add(directives as u64);
+            if !matches!(node, Selection::Field(_)) {
+                // To spread something is to read it, whatever there is in it.
+                size.fields = size.fields.saturating_add(1);
+            }
             total.add(size);
         }
         Ok(total)
@@ -219,14 +237,17 @@ impl<'a> Measure<'a> {
             &field.selection_set.node,
             rule.map_or("", |rule| rule.of_type.as_str()),
         )?;
-        let times = rule.and_then(|rule| rule.list.as_ref()).map_or(1, |list| {
-            let asked = list
-                .arguments
-                .iter()
-                .filter_map(|argument| self.argument(field, argument))
-                .max();
-            asked.unwrap_or(list.assumed)
-        });
+        let unlisted = introspected(of_type, field.name.node.as_str());
+        let times = rule
+            .and_then(|rule| rule.list.as_ref())
+            .map_or(unlisted, |list| {
+                let asked = list
+                    .arguments
+                    .iter()
+                    .filter_map(|argument| self.argument(field, argument))
+                    .max();
+                asked.unwrap_or(list.assumed)
+            });
         size.cost = size
             .cost
             .saturating_mul(times)
@@ -244,7 +265,7 @@ impl<'a> Measure<'a> {
             Some(None) => return Err(Refusal::too_complex("A fragment spreads itself.")),
             None => {}
         }
-        // An unknown fragment is for the validation to name.
+        // An unknown fragment is for the validation to name; its spread is counted all the same.
         let Some((name, fragment)) = self.document.fragments.get_key_value(name) else {
             return Ok(Size::default());
         };
@@ -279,6 +300,26 @@ impl<'a> Measure<'a> {
             _ => None,
         }
     }
+}
+
+/// How often the children of a field of the introspection count: its lists are of no stated size.
+///
+/// The query of `GraphiQL` and code generators comes to a few thousand units; lists within lists
+/// within lists grow beyond every budget.
+fn introspected(of_type: &str, field: &str) -> u64 {
+    let lists = matches!(
+        field,
+        "args"
+            | "directives"
+            | "enumValues"
+            | "fields"
+            | "inputFields"
+            | "interfaces"
+            | "possibleTypes"
+            | "types"
+    );
+    // The types of the introspection are not in the SDL, and so have no name here.
+    if lists && of_type.is_empty() { 4 } else { 1 }
 }
 
 #[cfg(test)]
@@ -330,6 +371,57 @@ mod tests {
                 "A document has at most 1000 fields."
             );
         }
+    }
+
+    #[test]
+    fn fragments_that_hold_nothing_count_too() {
+        let chain = |last: &str| {
+            let link = |n: usize| format!(" fragment f{n} on Query{{...f{} ...f{}}}", n + 1, n + 1);
+            let links = (0..22).map(link).collect::<Vec<_>>().concat();
+            format!("{links} fragment f22 on Query{{{last}}}")
+        };
+        for last in [
+            "...nope",
+            "... on Query{...nope}",
+            "me{id}",
+            "...on Query{me{...nope}}",
+        ] {
+            for start in [
+                "query A{me{id} ...f0}",
+                "query A{me{id}} query B{...f0}",
+                "query A{me{id}}",
+            ] {
+                let text = format!("{start}{}", chain(last));
+                let document = async_graphql::parser::parse_query(&text).expect("it parses");
+                let named = operation(&document, Some("A")).or_else(|_| operation(&document, None));
+                let api = Api::new().expect("the schema is sound");
+                let none = serde_json::Map::new();
+                let measured = measure(
+                    &document,
+                    named.expect("an operation"),
+                    &none,
+                    api.rules(),
+                    &limits(),
+                );
+                assert!(measured.is_err(), "{start} {last}");
+            }
+        }
+    }
+
+    #[test]
+    fn introspection_has_a_price() {
+        let nested = "{__type(name:\"Node\"){possibleTypes{interfaces{possibleTypes{interfaces{possibleTypes{interfaces{possibleTypes{interfaces{name}}}}}}}}}}";
+        assert_eq!(
+            refused(nested),
+            "A document has at most 10000 units of cost."
+        );
+        assert_eq!(
+            check(
+                "{__schema{types{fields{args{type{ofType{ofType{name}}}}}}}}",
+                &Value::Null
+            ),
+            Ok(())
+        );
     }
 
     #[test]

@@ -9,10 +9,8 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request as HttpRequest, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::StreamExt as _;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tracing::Instrument as _;
 
@@ -21,71 +19,19 @@ use crate::auth::requester::{ClientInfo, Requester};
 use crate::error::Error;
 use crate::graphql::Api;
 use crate::graphql::context::{Caller, Executed, RequestId};
-use crate::graphql::document::{self, Refusal};
+use crate::graphql::document;
 use crate::graphql::error::{Code, INTERNAL};
 use crate::graphql::loader::Loaders;
 use crate::graphql::media::Media;
+use crate::graphql::params::{Params, Refused};
 use crate::graphql::scan;
 use crate::graphql::turn::Turns;
 use crate::services::login;
 
+/// Most errors of a document that does not fit the schema; more would only make the answer long.
+const MAX_ERRORS: usize = 20;
+
 const CHALLENGE: &str = "Bearer error=\"invalid_token\"";
-
-/// The parameters of a request (GraphQL over HTTP, section 5); unknown ones are ignored.
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-struct Params {
-    query: Option<String>,
-    operation_name: Option<String>,
-    variables: Option<Map<String, Value>>,
-    // Read for its form only: nothing that a client could say there is understood.
-    extensions: Option<Map<String, Value>>,
-}
-
-/// A refusal on the way to execution.
-#[derive(Debug)]
-struct Refused {
-    status: StatusCode,
-    /// The request is well-formed; it is its document, or the values for it, that is refused.
-    by_graphql: bool,
-    code: Code,
-    message: String,
-    header: Option<(HeaderName, HeaderValue)>,
-}
-
-impl Refused {
-    fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            by_graphql: false,
-            code,
-            message: message.into(),
-            header: None,
-        }
-    }
-
-    fn by_graphql(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            by_graphql: true,
-            ..Self::new(StatusCode::BAD_REQUEST, code, message)
-        }
-    }
-
-    fn parameter(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, Code::BadUserInput, message)
-    }
-
-    fn with(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.header = Some((name, HeaderValue::from_static(value)));
-        self
-    }
-}
-
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
-        Self::by_graphql(refusal.code, refusal.message)
-    }
-}
 
 /// Answers one GraphQL request.
 pub async fn graphql(
@@ -115,7 +61,13 @@ async fn answer(
     parts: &Parts,
     body: Body,
 ) -> Result<Answer, Refused> {
-    let params = Params::read(parts, body, app.config.http.max_body_bytes).await?;
+    let params = Params::read(
+        parts,
+        body,
+        app.config.http.max_body_bytes,
+        app.config.request_timeout(),
+    )
+    .await?;
     let text = params
         .query
         .ok_or_else(|| Refused::parameter("`query` is missing."))?;
@@ -205,82 +157,6 @@ fn unavailable(message: &str) -> Refused {
         message,
     )
     .with(header::RETRY_AFTER, "1")
-}
-
-impl Params {
-    async fn read(parts: &Parts, body: Body, limit: usize) -> Result<Self, Refused> {
-        // HEAD too, which is routed as GET is.
-        if parts.method != Method::POST {
-            return Self::from_url(parts.uri.query().unwrap_or_default());
-        }
-        if !is_json(&parts.headers) {
-            let message = "Send `Content-Type: application/json`.";
-            return Err(Refused::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                Code::BadUserInput,
-                message,
-            ));
-        }
-        let bytes = whole(body, limit).await?;
-        serde_json::from_slice(&bytes).map_err(|error| {
-            Refused::parameter(if error.is_data() {
-                "The body must be one JSON object with `query` and `operationName` as strings, `variables` and \
-                 `extensions` as objects."
-            } else {
-                "The body is not JSON."
-            })
-        })
-    }
-
-    fn from_url(query: &str) -> Result<Self, Refused> {
-        let mut params = Self::default();
-        let object = |name: &str, text: &str| {
-            serde_json::from_str(text)
-                .map_err(|_| Refused::parameter(format!("`{name}` must be a JSON object.")))
-        };
-        for (name, value) in
-            url::form_urlencoded::parse(query.as_bytes()).filter(|(_, value)| !value.is_empty())
-        {
-            match &*name {
-                "query" => params.query = Some(value.into_owned()),
-                "operationName" => params.operation_name = Some(value.into_owned()),
-                "variables" => params.variables = object("variables", &value)?,
-                "extensions" => params.extensions = object("extensions", &value)?,
-                _ => {}
-            }
-        }
-        Ok(params)
-    }
-}
-
-/// The body, if it has at most `limit` bytes.
-async fn whole(body: Body, limit: usize) -> Result<Vec<u8>, Refused> {
-    let mut bytes = Vec::new();
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk =
-            chunk.map_err(|_| Refused::parameter("The body did not come through whole."))?;
-        if bytes.len() + chunk.len() > limit {
-            let message = format!("A body has at most {limit} bytes.");
-            let status = StatusCode::PAYLOAD_TOO_LARGE;
-            return Err(Refused::new(status, Code::BadUserInput, message));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(Ok(value)) = headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str) else {
-        return false;
-    };
-    let value = value.to_ascii_lowercase();
-    let mut parts = value.split(';').map(str::trim);
-    parts.next() == Some("application/json")
-        && parts.all(|part| {
-            part.strip_prefix("charset=")
-                .is_none_or(|charset| charset.trim_matches('"') == "utf-8")
-        })
 }
 
 fn parse(text: &str) -> Result<ExecutableDocument, Refused> {
@@ -399,6 +275,7 @@ impl Answer {
         let errors: Vec<Value> = response
             .errors
             .iter()
+            .take(MAX_ERRORS)
             .map(|error| {
                 // The values of variables are checked together with the document they go into.
                 let code = if error.message.starts_with("Invalid value for argument") {

@@ -12,6 +12,7 @@ pub mod login;
 pub mod media;
 pub mod node;
 pub mod page;
+mod params;
 pub mod profile;
 pub mod role;
 pub mod scan;

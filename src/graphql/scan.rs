@@ -31,6 +31,7 @@ pub fn scan(text: &str, limits: &DocumentLimits) -> Result<(), Refusal> {
             }
             // Where a string ends that nobody closed is not for two readers to guess.
             b'"' => string_length(rest).ok_or_else(unclosed)?,
+            b'.' if rest.starts_with(b"...") => 3,
             b'{' | b'[' | b'(' => {
                 nesting += 1;
                 1
@@ -85,6 +86,7 @@ fn ends_word(byte: u8) -> bool {
             | b'='
             | b'|'
             | b'&'
+            | b'.'
     )
 }
 

@@ -285,11 +285,13 @@ fn read_cursor(cursor: Option<&String>, order: UserOrderField) -> Result<Option<
         return Ok(None);
     };
     let (field, key, id): (String, String, Uuid) = page::decode(cursor)?;
+    // Exactly what this server writes, and nothing that only looks alike.
+    let instant = |key: &str| {
+        chrono::DateTime::parse_from_rfc3339(key).is_ok_and(|at| at.to_utc().to_rfc3339() == key)
+    };
     let key_fits = match order {
-        UserOrderField::CreatedAt => chrono::DateTime::parse_from_rfc3339(&key).is_ok(),
-        UserOrderField::LastLoginAt => {
-            key == "-infinity" || chrono::DateTime::parse_from_rfc3339(&key).is_ok()
-        }
+        UserOrderField::CreatedAt => instant(&key),
+        UserOrderField::LastLoginAt => key == "-infinity" || instant(&key),
         UserOrderField::Email | UserOrderField::Username => !key.contains('\0'),
     };
     if field == order.as_str() && key_fits {

@@ -7,6 +7,7 @@ use diesel_async::RunQueryDsl;
 
 use crate::db::Conn;
 use crate::scalar::DateTime;
+use crate::schema::rate_limits;
 
 #[derive(QueryableByName)]
 struct Taken {
@@ -53,4 +54,17 @@ pub async fn take(
     )]
     let wait = TimeDelta::milliseconds((taken.wait_secs * 1000.0).ceil() as i64);
     Ok((taken.wait_secs > 0.0).then_some(wait))
+}
+
+/// When the whole budget `key` will be there again; `None` where it was never touched.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn full_at(conn: &mut Conn, key: &[u8]) -> QueryResult<Option<DateTime>> {
+    rate_limits::table
+        .find(key)
+        .select(rate_limits::full_at)
+        .first(conn)
+        .await
+        .optional()
 }

@@ -67,7 +67,7 @@ impl Role {
         roles::table
             .find(id)
             .select(Self::as_select())
-            .for_update()
+            .for_no_key_update()
             .first(conn)
             .await
             .optional()

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::db::Conn;
 use crate::models::text_enum;
 use crate::scalar::{Date, DateTime, EmailAddress, Url};
-use crate::schema::{username_reservations, users};
+use crate::schema::{registration_claims, username_reservations, users};
 
 diesel::define_sql_function! {
     /// `text` in lower case.
@@ -65,6 +65,7 @@ pub struct User {
 #[expect(missing_docs, reason = "the columns are described in the database")]
 pub struct Credentials {
     pub id: Uuid,
+    pub email: EmailAddress,
     pub hashed_password: Option<String>,
     pub status: AccountStatus,
 }
@@ -230,6 +231,44 @@ impl User {
             .optional()
     }
 
+    /// The account with this id, locked until the transaction ends.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn lock(conn: &mut Conn, id: Uuid) -> QueryResult<Option<Self>> {
+        users::table
+            .find(id)
+            .select(Self::as_select())
+            .for_no_key_update()
+            .first(conn)
+            .await
+            .optional()
+    }
+
+    /// Puts a new registration in the place of one whose address was never proved: what `new` says
+    /// holds, its ids, address and username left aside.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn register_again(
+        conn: &mut Conn,
+        id: Uuid,
+        new: &NewUser<'_>,
+    ) -> QueryResult<usize> {
+        diesel::update(users::table.find(id))
+            .set((
+                users::hashed_password.eq(new.hashed_password),
+                users::full_name.eq(new.full_name),
+                users::first_name.eq(new.first_name),
+                users::last_name.eq(new.last_name),
+                users::birth_date.eq(new.birth_date),
+                users::password_changed_at.eq(new.password_changed_at),
+                users::updated_at.eq(new.updated_at),
+            ))
+            .execute(conn)
+            .await
+    }
+
     /// Counts a sign-in, and stores `rehashed` in place of `verified` where that is still the hash.
     ///
     /// Gives `None` when the account is not active or its password is no longer the one that was
@@ -279,25 +318,65 @@ impl User {
     }
 }
 
+/// The last registration with the address of an account that is open already; opens nothing.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = registration_claims)]
+#[expect(missing_docs, reason = "the columns are described in the database")]
+pub struct RegistrationClaim {
+    pub hashed_password: String,
+    pub created_at: DateTime,
+}
+
+impl RegistrationClaim {
+    /// Notes a registration with the address of `user` in place of the one before.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn put(
+        conn: &mut Conn,
+        user: Uuid,
+        hashed_password: &str,
+        now: DateTime,
+    ) -> QueryResult<()> {
+        let values = (
+            registration_claims::hashed_password.eq(hashed_password),
+            registration_claims::created_at.eq(now),
+        );
+        diesel::insert_into(registration_claims::table)
+            .values((registration_claims::user_id.eq(user), values))
+            .on_conflict(registration_claims::user_id)
+            .do_update()
+            .set(values)
+            .execute(conn)
+            .await
+            .map(drop)
+    }
+}
+
 impl Credentials {
-    /// The credentials of the account that has `identifier` as its address or username.
+    /// The credentials of the account that has `identifier` as its address or username, with the
+    /// last registration that somebody tried with its address.
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn by_identifier(conn: &mut Conn, identifier: &str) -> QueryResult<Option<Self>> {
+    pub async fn by_identifier(
+        conn: &mut Conn,
+        identifier: &str,
+    ) -> QueryResult<Option<(Self, Option<RegistrationClaim>)>> {
+        let mut query = users::table
+            .left_join(registration_claims::table)
+            .select((Self::as_select(), Option::<RegistrationClaim>::as_select()))
+            .into_boxed();
         // A username has no `@` and an address always has one, so that at most one can match.
-        if identifier.contains('@') {
-            Self::query()
-                .filter(lower(users::email).eq(lower(identifier)))
-                .first(conn)
-                .await
-                .optional()
+        query = if identifier.contains('@') {
+            query.filter(lower(users::email).eq(lower(identifier)))
         } else {
-            Self::query()
-                .filter(lower_nullable(users::username).eq(lower_nullable(identifier)))
-                .first(conn)
-                .await
-                .optional()
-        }
+            query.filter(
+                lower_nullable(users::username)
+                    .eq(lower_nullable(identifier))
+                    .assume_not_null(),
+            )
+        };
+        query.first(conn).await.optional()
     }
 }

@@ -63,14 +63,7 @@ impl NewVerificationToken<'_> {
     /// # Errors
     /// If the database refuses.
     pub async fn replace(&self, conn: &mut Conn) -> QueryResult<()> {
-        diesel::update(verification_tokens::table)
-            .filter(verification_tokens::user_id.eq(self.user_id))
-            .filter(verification_tokens::kind.eq(self.kind))
-            .filter(verification_tokens::used_at.is_null())
-            .filter(verification_tokens::expires_at.gt(self.created_at))
-            .set(verification_tokens::expires_at.eq(self.created_at))
-            .execute(conn)
-            .await?;
+        VerificationToken::void(conn, self.user_id, self.kind, self.created_at).await?;
         diesel::insert_into(verification_tokens::table)
             .values(self)
             .execute(conn)
@@ -80,6 +73,26 @@ impl NewVerificationToken<'_> {
 }
 
 impl VerificationToken {
+    /// Ends the live tokens of this kind that were made for `user`.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn void(
+        conn: &mut Conn,
+        user: Uuid,
+        kind: VerificationKind,
+        now: DateTime,
+    ) -> QueryResult<usize> {
+        diesel::update(verification_tokens::table)
+            .filter(verification_tokens::user_id.eq(user))
+            .filter(verification_tokens::kind.eq(kind))
+            .filter(verification_tokens::used_at.is_null())
+            .filter(verification_tokens::expires_at.gt(now))
+            .set(verification_tokens::expires_at.eq(now))
+            .execute(conn)
+            .await
+    }
+
     /// Uses the live token up; of two callers with one token the second gets `None`. Where `owner`
     /// is given, a token of another account is left as it is.
     ///
@@ -123,23 +136,6 @@ impl VerificationToken {
                 verification_tokens::id.desc(),
             ))
             .load(conn)
-            .await
-    }
-
-    /// When the last token of `kind` was made for `user`.
-    ///
-    /// # Errors
-    /// If the database cannot answer.
-    pub async fn last_made_at(
-        conn: &mut Conn,
-        user: Uuid,
-        kind: VerificationKind,
-    ) -> QueryResult<Option<DateTime>> {
-        verification_tokens::table
-            .filter(verification_tokens::user_id.eq(user))
-            .filter(verification_tokens::kind.eq(kind))
-            .select(diesel::dsl::max(verification_tokens::created_at))
-            .first(conn)
             .await
     }
 }

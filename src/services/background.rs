@@ -8,6 +8,7 @@ use crate::auth::requester::Actor;
 use crate::error::{Error, Result};
 use crate::models::background::{Background, BackgroundChanges, ExperienceLevel};
 use crate::scalar::Json;
+use crate::services::json::json_object;
 use crate::services::profile::checked;
 use crate::services::validate::{self, Problems};
 
@@ -36,7 +37,7 @@ pub async fn update(app: &App, actor: &Actor, input: UpdateBackgroundInput) -> R
     let mut problems = Problems::default();
     let mut object = |value: &MaybeUndefined<Json>, field: &str| {
         checked(value, &mut problems, |json| {
-            validate::json_object(&["input", field], json)
+            json_object(&["input", field], json)
         })
     };
     let hardware_setup = object(&input.hardware_setup, "hardwareSetup");

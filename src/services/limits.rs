@@ -7,8 +7,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::app::App;
 use crate::auth::requester::ClientInfo;
+use crate::db::Conn;
 use crate::error::{Result, UserError};
 use crate::models::rate_limit;
+use crate::scalar::DateTime;
 
 /// An operation whose tries are counted.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +58,7 @@ pub async fn wait(
             TimeDelta::minutes(15),
         ),
         Limit::Resend => (
-            ["resend", &subject].join("\0"),
+            resend_key(&subject),
             1,
             TimeDelta::seconds(rates.resend_secs.into()),
         ),
@@ -70,4 +72,18 @@ pub async fn wait(
     let mut conn = app.db.conn().await?;
     let wait = rate_limit::take(&mut conn, &key, burst, interval, app.now()).await?;
     Ok(wait.map(|wait| wait.to_std().unwrap_or_default()))
+}
+
+/// When another mail may be asked for with this address.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn resend_available_at(app: &App, conn: &mut Conn, email: &str) -> Result<DateTime> {
+    let key = Sha256::digest(resend_key(&email.to_lowercase()));
+    let full_at = rate_limit::full_at(conn, &key).await?;
+    Ok(full_at.map_or(app.now(), |full_at| full_at.max(app.now())))
+}
+
+fn resend_key(email: &str) -> String {
+    ["resend", email].join("\0")
 }

@@ -2,6 +2,7 @@
 
 use async_graphql::InputObject;
 use diesel_async::AsyncConnection as _;
+use secrecy::SecretString;
 use uuid::Uuid;
 
 use crate::app::App;
@@ -12,7 +13,6 @@ use crate::db::Conn;
 use crate::error::{Error, Result, UserError, UserErrorCode};
 use crate::models::session::{NewSession, Session, SessionEndReason};
 use crate::models::user::{AccountStatus, Credentials, User};
-use crate::models::verification_token::{VerificationKind, VerificationToken};
 use crate::scalar::DateTime;
 use crate::services::limits::{self, Limit};
 
@@ -72,51 +72,72 @@ pub struct SignedIn {
 /// [`Error::RateLimited`] when too many passwords wait to be verified.
 pub async fn login(app: &App, client: &ClientInfo, input: LoginInput) -> Result<SignIn> {
     let identifier = input.identifier.trim();
+    // Addresses and usernames are ASCII. What the database takes for equal and this server does not
+    // would be a second budget for one account.
+    if !identifier.is_ascii() {
+        return Err(invalid_credentials());
+    }
     limits::take(app, Limit::Login, client, identifier).await?;
-    // Nothing longer can be right; hashing it would only be work for whoever sends it.
-    if identifier.chars().count() > 254 || input.password.len() > 4 * app.config.password.max_length
+    // Nothing longer can be right; hashing it would only be work for whoever sends it. A character
+    // has at most four bytes, and up to three more code points in its decomposed form.
+    if identifier.chars().count() > 254
+        || input.password.len() > 16 * app.config.password.max_length
     {
         return Err(invalid_credentials());
     }
-    let credentials = Credentials::by_identifier(&mut *app.db.conn().await?, identifier).await?;
-    let stored = credentials
+    let found = Credentials::by_identifier(&mut *app.db.conn().await?, identifier).await?;
+    let (account, claim) = found.map_or((None, None), |(account, claim)| (Some(account), claim));
+    let stored = account
         .as_ref()
-        .and_then(|credentials| credentials.hashed_password.clone());
-    let verdict = app.verify_password(input.password.into(), stored).await?;
-    let (Some(account), Verdict::Right(rehashed)) = (credentials, verdict) else {
+        .and_then(|account| account.hashed_password.clone());
+    let password = SecretString::from(input.password);
+    let verdict = app.verify_password(password.clone(), stored).await?;
+    if let (Some(account), Verdict::Right(rehashed)) = (&account, &verdict)
+        && account.status == AccountStatus::Active
+    {
+        let (verified, rehashed) = (account.hashed_password.as_deref(), rehashed.as_deref());
+        let mut conn = app.db.conn().await?;
+        let signed_in = conn
+            .transaction(async |conn| {
+                open_session(
+                    app,
+                    conn,
+                    client,
+                    account.id,
+                    verified,
+                    rehashed,
+                    input.remember_me,
+                )
+                .await
+            })
+            .await?;
+        // Deactivated, or given another password, while this one was verified.
+        return signed_in
+            .map(|signed_in| SignIn::SignedIn(Box::new(signed_in)))
+            .ok_or_else(invalid_credentials);
+    }
+    // Whoever is not let in waits for two hashes, whatever the reason: a registration with the
+    // address of an open account is looked at too, and must not be told from one that opened its own.
+    let oldest =
+        *app.now() - chrono::TimeDelta::hours(app.config.registration.verification_hours.into());
+    let claim = claim.filter(|claim| *claim.created_at > oldest);
+    let claimed = claim.as_ref().map(|claim| claim.hashed_password.clone());
+    let claimed = app.verify_password(password, claimed).await?;
+    let Some(account) = account else {
         return Err(invalid_credentials());
     };
-    let mut conn = app.db.conn().await?;
-    match account.status {
-        AccountStatus::Deactivated => Err(unavailable()),
-        AccountStatus::Pending => {
-            let resend_available_at = resend_available_at(app, &mut conn, account.id).await?;
-            Ok(SignIn::EmailVerificationRequired {
-                resend_available_at,
-            })
-        }
-        AccountStatus::Active => {
-            let (verified, rehashed) = (account.hashed_password.as_deref(), rehashed.as_deref());
-            let signed_in = conn
-                .transaction(async |conn| {
-                    open_session(
-                        app,
-                        conn,
-                        client,
-                        account.id,
-                        verified,
-                        rehashed,
-                        input.remember_me,
-                    )
-                    .await
-                })
-                .await?;
-            // Deactivated, or given another password, while this one was verified.
-            signed_in
-                .map(|signed_in| SignIn::SignedIn(Box::new(signed_in)))
-                .ok_or_else(invalid_credentials)
-        }
+    let right = verdict != Verdict::Wrong;
+    if right && account.status == AccountStatus::Deactivated {
+        return Err(unavailable());
     }
+    if !right && claimed == Verdict::Wrong {
+        return Err(invalid_credentials());
+    }
+    let mut conn = app.db.conn().await?;
+    let resend_available_at = limits::resend_available_at(app, &mut conn, &account.email).await?;
+    Ok(SignIn::EmailVerificationRequired {
+        resend_available_at,
+    })
 }
 
 /// Opens a session for an active account and counts the sign-in. Belongs into a transaction.
@@ -181,17 +202,25 @@ pub async fn refresh(app: &App, token: &str) -> Result<SignedIn> {
     let old = TokenHash::of(token);
     let new = PlainToken::generate("crr");
     let mut conn = app.db.conn().await?;
-    let Some(session) = Session::rotate(&mut conn, &old, &new.hash(), now).await? else {
-        if let Some(session) = Session::revoke_reused(&mut conn, &old, now).await? {
-            tracing::warn!(session.id = %session, "A refresh token was used twice; ended session {session}");
-        }
-        return Err(token_rejected());
-    };
-    let user = User::by_ids(&mut conn, &[session.user_id]).await?.pop();
-    match user.filter(|user| user.status == AccountStatus::Active) {
-        Some(user) => signed_in(app, user, session, new),
-        None => Err(token_rejected()),
+    // Whole or not at all: a token that was traded for nothing would count as reused next time.
+    let traded = conn
+        .transaction(async |conn| {
+            let Some(session) = Session::rotate(conn, &old, &new.hash(), now).await? else {
+                return Ok(None);
+            };
+            let user = User::by_ids(conn, &[session.user_id]).await?.pop();
+            let user = user.filter(|user| user.status == AccountStatus::Active);
+            let user = user.ok_or_else(token_rejected)?;
+            signed_in(app, user, session, new).map(Some)
+        })
+        .await?;
+    if let Some(traded) = traded {
+        return Ok(traded);
     }
+    if let Some(session) = Session::revoke_reused(&mut conn, &old, now).await? {
+        tracing::warn!(session.id = %session, "A refresh token was used twice; ended session {session}");
+    }
+    Err(token_rejected())
 }
 
 /// Ends the caller's session; does nothing when nobody is signed in. Gives how many ended.
@@ -225,14 +254,6 @@ pub async fn authenticate(app: &App, access_token: &str) -> Result<Option<Actor>
     Ok(owner
         .filter(|(_, user, _)| user.auth_token == claims.sub)
         .map(Actor::new))
-}
-
-async fn resend_available_at(app: &App, conn: &mut Conn, user: Uuid) -> Result<DateTime> {
-    let last =
-        VerificationToken::last_made_at(conn, user, VerificationKind::EmailVerification).await?;
-    let pause = chrono::TimeDelta::seconds(app.config.rates.resend_secs.into());
-    let now = app.now();
-    Ok(last.map_or(now, |last| DateTime(*last + pause).max(now)))
 }
 
 fn invalid_credentials() -> Error {

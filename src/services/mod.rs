@@ -2,6 +2,7 @@
 
 pub mod background;
 pub mod email;
+pub mod json;
 pub mod limits;
 pub mod login;
 pub mod personalization;

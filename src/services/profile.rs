@@ -12,8 +12,9 @@ use crate::models::profile::{
 };
 use crate::models::user::{User, UserChanges};
 use crate::scalar::{Date, Json, Url};
+use crate::services::json::{MAX_JSON_BYTES, json_object};
 use crate::services::registration::username_taken;
-use crate::services::validate::{self, MAX_JSON_BYTES, Problems};
+use crate::services::validate::{self, Problems};
 
 /// New values for names and profile. A field left out stays. Null clears it, or sets it back to
 /// its default where a value is compulsory.
@@ -149,7 +150,7 @@ fn user_changes(app: &App, input: &UpdateProfileInput, problems: &mut Problems) 
 
 fn profile_changes(input: &UpdateProfileInput, problems: &mut Problems) -> ProfileChanges {
     let goals = checked(&input.coaching_goals, problems, |goals| {
-        validate::json_object(&["input", "coachingGoals"], goals)
+        json_object(&["input", "coachingGoals"], goals)
     });
     let empty = || Json(serde_json::json!({}));
     ProfileChanges {
@@ -191,10 +192,7 @@ fn preference_merge(
     let MaybeUndefined::Value(preferences) = &input.preferences else {
         return None;
     };
-    let mut set = problems.take(validate::json_object(
-        &["input", "preferences"],
-        preferences,
-    ))?;
+    let mut set = problems.take(json_object(&["input", "preferences"], preferences))?;
     let mut remove = Vec::new();
     if let serde_json::Value::Object(map) = &mut set.0 {
         map.retain(|key, value| {

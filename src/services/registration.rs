@@ -11,7 +11,8 @@ use crate::error::{Error, Result, UserError, UserErrorCode};
 use crate::models::job::Job;
 use crate::models::profile::NewProfile;
 use crate::models::role::Role;
-use crate::models::user::{AccountStatus, NewUser, User};
+use crate::models::user::{AccountStatus, NewUser, RegistrationClaim, User};
+use crate::models::verification_token::{VerificationKind, VerificationToken};
 use crate::scalar::{Date, DateTime};
 use crate::services::limits::{self, Limit};
 use crate::services::validate::{self, Problems};
@@ -54,21 +55,44 @@ pub async fn register(app: &App, client: &ClientInfo, input: RegisterInput) -> R
     }
     let form = check(app, input)?;
     limits::take(app, Limit::Register, client, "").await?;
-    // This mail counts as one, so that another can be asked for in a minute and not before.
-    limits::wait(app, Limit::Resend, client, &form.email).await?;
     let hash = app.hash_password(form.password.clone()).await?;
+    // A mail to an address counts as one that was asked for: there is one a minute.
+    let mail_is_due = limits::wait(app, Limit::Resend, client, &form.email)
+        .await?
+        .is_none();
     let now = app.now();
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
-        let job = match open_account(conn, &form, &hash, AccountStatus::Pending, now).await? {
-            Some(user) => Job::VerifyEmail { user: user.id },
-            None => Job::AlreadyRegistered {
-                user: owner_of(conn, &form, now).await?,
-            },
+        let new = form.new_user(&hash, AccountStatus::Pending, now);
+        let (job, opened) = match open_account(conn, &form, &new).await? {
+            Some(user) => (Job::VerifyEmail { user: user.id }, true),
+            None => (again(conn, &form, &new).await?, false),
         };
-        Ok(job.enqueue(conn, now).await?)
+        if opened || mail_is_due {
+            job.enqueue(conn, now).await?;
+        }
+        Ok(())
     })
     .await
+}
+
+/// A registration with an address that has an account.
+///
+/// Where that account was never proved, the new registration takes its place: whoever registered
+/// before, perhaps with somebody else's address, is not let in by the owner's click. Where it is
+/// open, it stays as it is, and its owner is told.
+async fn again(conn: &mut Conn, form: &Form, new: &NewUser<'_>) -> Result<Job> {
+    let now = new.created_at;
+    let owner = owner_of(conn, form, now).await?;
+    if owner.status == AccountStatus::Pending {
+        User::register_again(conn, owner.id, new).await?;
+        VerificationToken::void(conn, owner.id, VerificationKind::EmailVerification, now).await?;
+        return Ok(Job::VerifyEmail { user: owner.id });
+    }
+    if let Some(hash) = new.hashed_password {
+        RegistrationClaim::put(conn, owner.id, hash, now).await?;
+    }
+    Ok(Job::AlreadyRegistered { user: owner.id })
 }
 
 /// Opens an account whose address the operator vouches for, with the role `admin` where asked.
@@ -81,7 +105,13 @@ pub async fn create_by_operator(app: &App, input: RegisterInput, admin: bool) ->
     let now = app.now();
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
-        let Some(user) = open_account(conn, &form, &hash, AccountStatus::Active, now).await? else {
+        let Some(user) = open_account(
+            conn,
+            &form,
+            &form.new_user(&hash, AccountStatus::Active, now),
+        )
+        .await?
+        else {
             owner_of(conn, &form, now).await?;
             return Err(UserError::at(
                 UserErrorCode::Taken,
@@ -181,51 +211,50 @@ fn check(app: &App, input: RegisterInput) -> Result<Form> {
     })
 }
 
-/// Writes the account, its profile and its default roles; `None` where address or username is in use.
+impl Form {
+    fn new_user<'a>(&'a self, hash: &'a str, status: AccountStatus, now: DateTime) -> NewUser<'a> {
+        NewUser {
+            id: Uuid::now_v7(),
+            auth_token: Uuid::new_v4(),
+            username: self.username.as_deref(),
+            email: &self.email,
+            hashed_password: Some(hash),
+            full_name: &self.full_name,
+            first_name: self.first_name.as_deref(),
+            last_name: self.last_name.as_deref(),
+            birth_date: self.birth_date,
+            status,
+            email_verified_at: (status == AccountStatus::Active).then_some(now),
+            password_changed_at: Some(now),
+            created_at: now,
+            updated_at: now,
+        }
+    }
+}
+
+/// Writes the account, its profile and its default roles; `None` where address or username is in
+/// use.
 ///
 /// # Errors
 /// `TAKEN` for a username that is kept for somebody.
-async fn open_account(
-    conn: &mut Conn,
-    form: &Form,
-    hash: &str,
-    status: AccountStatus,
-    now: DateTime,
-) -> Result<Option<User>> {
+async fn open_account(conn: &mut Conn, form: &Form, new: &NewUser<'_>) -> Result<Option<User>> {
     if let Some(username) = &form.username
         && User::is_reserved(conn, username, None).await?
     {
         return Err(username_taken().into());
     }
-    let new = NewUser {
-        id: Uuid::now_v7(),
-        auth_token: Uuid::new_v4(),
-        username: form.username.as_deref(),
-        email: &form.email,
-        hashed_password: Some(hash),
-        full_name: &form.full_name,
-        first_name: form.first_name.as_deref(),
-        last_name: form.last_name.as_deref(),
-        birth_date: form.birth_date,
-        status,
-        email_verified_at: (status == AccountStatus::Active).then_some(now),
-        password_changed_at: Some(now),
-        created_at: now,
-        updated_at: now,
-    };
     let Some(user) = new.insert_if_missing(conn).await? else {
         return Ok(None);
     };
-    let (timezone, language) = (form.timezone.as_deref(), form.language.as_deref());
-    NewProfile {
+    let now = new.created_at;
+    let profile = NewProfile {
         user_id: user.id,
-        timezone,
-        language,
+        timezone: form.timezone.as_deref(),
+        language: form.language.as_deref(),
         created_at: now,
         updated_at: now,
-    }
-    .insert(conn)
-    .await?;
+    };
+    profile.insert(conn).await?;
     Role::assign_defaults(conn, user.id, now).await?;
     Ok(Some(user))
 }
@@ -235,7 +264,7 @@ async fn open_account(
 ///
 /// # Errors
 /// `TAKEN` where it is the username that is in use.
-async fn owner_of(conn: &mut Conn, form: &Form, now: DateTime) -> Result<Uuid> {
+async fn owner_of(conn: &mut Conn, form: &Form, now: DateTime) -> Result<User> {
     let username = form.username.as_deref();
     if let Some(username) = username
         && User::by_username(conn, username).await?.is_some()
@@ -245,10 +274,9 @@ async fn owner_of(conn: &mut Conn, form: &Form, now: DateTime) -> Result<Uuid> {
     // None: erased between the two statements; the caller may simply try again.
     let owner = User::by_email(conn, &form.email)
         .await?
-        .ok_or(Error::Unavailable)?
-        .id;
+        .ok_or(Error::Unavailable)?;
     if let Some(username) = username {
-        User::reserve(conn, username, owner, now).await?;
+        User::reserve(conn, username, owner.id, now).await?;
     }
     Ok(owner)
 }

@@ -87,19 +87,19 @@ pub async fn page(app: &App, request: &PageRequest) -> Result<Page> {
     let more = users.len() > request.limit;
     users.truncate(request.limit);
     // A cursor stands for an account of the list, so that something lies on its other side.
-    let behind_start = start.is_some();
+    let (before_start, behind_end) = (start.is_some(), more || end.is_some());
     if request.backward {
         users.reverse();
         Ok(Page {
             users,
-            has_previous: more,
-            has_next: behind_start,
+            has_previous: behind_end,
+            has_next: before_start,
         })
     } else {
         Ok(Page {
             users,
-            has_previous: behind_start,
-            has_next: more,
+            has_previous: before_start,
+            has_next: behind_end,
         })
     }
 }

@@ -97,6 +97,9 @@ const BROKEN: &[(&str, &[&str])] = &[
         "INSERT INTO username_reservations SELECT '', id, now() FROM users LIMIT 1",
     ]),
 
+    ("registration_claims_pkey", &["INSERT INTO registration_claims SELECT user_id, 'x', now() FROM profiles, generate_series(1, 2)"]),
+    ("registration_claims_user_id_fkey", &["INSERT INTO registration_claims VALUES (gen_random_uuid(), 'x', now())"]),
+
     ("profiles_pkey", &["INSERT INTO profiles SELECT * FROM profiles"]),
     ("profiles_user_id_fkey", &["UPDATE profiles SET user_id = gen_random_uuid()"]),
     ("profiles_bio_length", &["UPDATE profiles SET bio = repeat('ä', 501)"]),

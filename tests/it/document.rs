@@ -32,6 +32,17 @@ async fn still_answers(app: &TestApp) {
 #[tokio::test(flavor = "multi_thread")]
 async fn deep_values_are_refused_wherever_they_stand() {
     let app = TestApp::new().await;
+    // Two brackets stand around the value.
+    let value = |levels: usize| {
+        format!(
+            "{{ user(by: {}{}) {{ id }} }}",
+            "[".repeat(levels),
+            "]".repeat(levels)
+        )
+    };
+    refused(&app, "41 brackets", &value(39)).await;
+    let deepest = app.gql(&value(38), Value::Null).await;
+    assert_ne!(deepest.codes(), ["QUERY_TOO_COMPLEX"], "40 brackets");
     for levels in [41, 100, 500, 1600, 2000, 5000, 12_000] {
         for (open, close) in [("[", "]"), ("{a:", "}")] {
             let deep = format!("{}true{}", open.repeat(levels), close.repeat(levels));
@@ -76,7 +87,7 @@ async fn deep_values_are_refused_wherever_they_stand() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_string_that_is_not_closed_hides_nothing_from_the_guard() {
     let app = TestApp::new().await;
-    let deep = format!("{}1{}", "[".repeat(600), "]".repeat(600));
+    let deep = format!("{}1{}", "[".repeat(50), "]".repeat(50));
     for document in [
         format!("{{ user(by: [\"\"\"x\" {deep}]) {{ id }} }}"),
         format!("{{ user(by: [\"x {deep}]) {{ id }} }}"),
@@ -107,7 +118,7 @@ async fn long_wide_and_repetitive_documents_are_refused() {
         format!("{fragments} fragment F{depth} on User {{ id }}")
     };
     for (what, document) in [
-        ("20,000 tokens", "a ".repeat(16_000)),
+        ("16,000 tokens", "a ".repeat(16_000)),
         ("2,001 tokens", format!("{{ me {{ {} }} }}", "id ".repeat(1996))),
         ("32,769 bytes", format!("{{ __typename }}{}", " ".repeat(32_769 - 14))),
         ("a string of 50 KB", format!("{{ user(by: {{ email: \"{}\" }}) {{ id }} }}", "x".repeat(50_000))),
@@ -115,7 +126,7 @@ async fn long_wide_and_repetitive_documents_are_refused() {
         ("1,001 fields", format!("{{ me {{ {} }} }}", "id ".repeat(1000))),
         ("2^12 fields", format!("{{ me {{ ...F0 }} }}{}", bomb(12, 2))),
         ("40^6 fields", format!("{{ me {{ ...F0 }} }}{}", bomb(6, 40))),
-        ("2^24 fields of another operation", format!("query A {{ __typename }} query B {{ me {{ ...F0 }} }}{}", bomb(24, 2))),
+        ("2^12 fields of another operation", format!("query A {{ __typename }} query B {{ me {{ ...F0 }} }}{}", bomb(12, 2))),
         ("51 directives", format!("{{ me {} {{ id }} }}", "@skip(if: false) ".repeat(51))),
         ("a fragment in itself", "{ me { ...A } } fragment A on User { ...B } fragment B on User { ...A }".to_owned()),
         ("31 aliases", format!("{{ {} }}", aliases(31))),

@@ -3,6 +3,7 @@
 mod harness;
 
 mod access;
+mod access_token;
 mod cli;
 mod client_info;
 mod conformance;

@@ -118,20 +118,108 @@ async fn every_malformed_value_is_told_at_once_and_nothing_is_written() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_taken_address_gets_the_same_answer_and_its_owner_a_mail() {
     let app = TestApp::new().await;
-    let first = app.gql(REGISTER, input(&json!({}))).await;
-    app.run_jobs().await;
-    let again = app
-        .gql(
-            REGISTER,
-            input(&json!({ "email": "ADA@Example.ORG", "fullName": "Eve" })),
-        )
-        .await;
-    assert_eq!(first.text, again.text);
+    let first = app.register("ada").await;
+    let token = app.mailed_token("ada@example.org").await;
+    app.gql(VERIFY, json!({ "token": token })).await;
+    app.advance(TimeDelta::seconds(60));
+    let eve = json!({ "email": "ADA@Example.ORG", "fullName": "Eve" });
+    for _ in 0..5 {
+        let again = app.gql(REGISTER, input(&eve)).await;
+        assert_eq!(
+            first.json["data"]["register"]["errors"],
+            again.json["data"]["register"]["errors"]
+        );
+    }
     app.run_jobs().await;
     let mails = app.mails_to("ada@example.org");
-    assert_eq!(mails.len(), 2);
+    assert_eq!(mails.len(), 2, "one a minute, however often somebody tries");
     assert_eq!(mails[0].subject, "You already have an account at Cardea");
-    assert!(mails[0].text.contains("Ada Lovelace") && !mails[0].text.contains("Eve"));
+    assert!(mails[0].text.contains("ada Example") && !mails[0].text.contains("Eve"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registering_and_signing_in_does_not_tell_a_known_address_from_a_new_one() {
+    let app = TestApp::new().await;
+    app.user("ada").await;
+    app.advance(TimeDelta::minutes(5));
+    let probe = async |email: &str, password: &str| {
+        let input = json!({ "input": { "identifier": email, "password": password } });
+        app.statements(app.gql(LOGIN, input)).await
+    };
+    for email in ["ada@example.org", "nobody@example.org"] {
+        app.gql(
+            REGISTER,
+            input(&json!({ "email": email, "password": "Attackers-Pass-1" })),
+        )
+        .await;
+    }
+    for password in ["Attackers-Pass-1", "Another-Pass-1"] {
+        let (known, new) = (
+            probe("ada@example.org", password).await,
+            probe("nobody@example.org", password).await,
+        );
+        assert_eq!(known.0, new.0, "the same statements");
+        assert_eq!(known.1.text, new.1.text, "{password}");
+    }
+    assert_eq!(
+        probe("ada@example.org", PASSWORD)
+            .await
+            .1
+            .data("login/result/__typename"),
+        "SignedIn"
+    );
+    app.advance(TimeDelta::hours(24));
+    assert_eq!(
+        probe("ada@example.org", "Attackers-Pass-1")
+            .await
+            .1
+            .data("login/errors/0/code"),
+        "INVALID_CREDENTIALS"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_mail_opens_the_last_registration_and_no_other() {
+    // Somebody registers with another person's address and waits for them to confirm it.
+    let app = TestApp::new().await;
+    app.gql(
+        REGISTER,
+        input(&json!({ "password": "Attackers-Pass-1", "fullName": "Eve" })),
+    )
+    .await;
+    let first = app.mailed_token("ada@example.org").await;
+    app.advance(TimeDelta::seconds(60));
+    app.gql(REGISTER, input(&json!({}))).await;
+    assert_eq!(
+        app.gql(VERIFY, json!({ "token": first }))
+            .await
+            .data("verifyEmail/errors/0/code"),
+        "TOKEN_REJECTED"
+    );
+    let second = app.mailed_token("ada@example.org").await;
+    assert_eq!(
+        app.gql(VERIFY, json!({ "token": second }))
+            .await
+            .data("verifyEmail/errors"),
+        &json!([])
+    );
+    let login = async |password: &str| {
+        let input = json!({ "input": { "identifier": "ada@example.org", "password": password } });
+        app.gql(LOGIN, input).await.data("login/result").clone()
+    };
+    assert_eq!(login("Attackers-Pass-1").await, Value::Null);
+    assert_eq!(login(PASSWORD).await["__typename"], "SignedIn");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_mails_at_once_one_holds_a_live_token() {
+    let app = TestApp::new().await;
+    app.gql(REGISTER, input(&json!({}))).await;
+    app.db.sql("INSERT INTO jobs (id, payload, run_at, created_at) SELECT gen_random_uuid(), payload, run_at, created_at FROM jobs, generate_series(1, 5)").await;
+    tokio::join!(app.run_jobs(), app.run_jobs(), app.run_jobs());
+    assert_eq!(app.mails().len(), 6);
+    let live = app.db.text("SELECT count(*)::text FROM verification_tokens WHERE expires_at > '2026-11-30T08:00:00Z'").await;
+    assert_eq!(live, "1");
 }
 
 #[tokio::test(flavor = "multi_thread")]

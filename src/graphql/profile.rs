@@ -63,9 +63,8 @@ impl ProfileMutation {
         ctx: &Context<'_>,
         input: UpdateBackgroundInput,
     ) -> Result<Option<UpdateBackgroundPayload>> {
-        let actor = ctx.actor()?;
-        let (background, errors) = settle(background::update(ctx.app(), actor, input).await)?;
-        let user = background.is_some().then(|| actor.user().clone());
+        let (changed, errors) = settle(background::update(ctx.app(), ctx.actor()?, input).await)?;
+        let (user, background) = changed.unzip();
         Ok(Some(UpdateBackgroundPayload {
             background,
             errors,

@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::auth::requester::Actor;
 use crate::error::{Error, Result};
 use crate::models::background::{Background, BackgroundChanges, ExperienceLevel};
+use crate::models::user::User;
 use crate::scalar::Json;
 use crate::services::json::json_object;
 use crate::services::profile::checked;
@@ -33,7 +34,11 @@ pub struct UpdateBackgroundInput {
 ///
 /// # Errors
 /// `INVALID_VALUE` for each malformed value.
-pub async fn update(app: &App, actor: &Actor, input: UpdateBackgroundInput) -> Result<Background> {
+pub async fn update(
+    app: &App,
+    actor: &Actor,
+    input: UpdateBackgroundInput,
+) -> Result<(User, Background)> {
     let mut problems = Problems::default();
     let mut object = |value: &MaybeUndefined<Json>, field: &str| {
         checked(value, &mut problems, |json| {
@@ -65,7 +70,10 @@ pub async fn update(app: &App, actor: &Actor, input: UpdateBackgroundInput) -> R
     let (id, now) = (actor.user_id(), app.now());
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
-        Ok::<_, Error>(Background::upsert(conn, id, &changes, now).await?)
+        // As it is now: an earlier mutation of the same document may have changed it.
+        let user = User::by_ids(conn, &[id]).await?.pop();
+        let user = user.ok_or(Error::Unauthenticated)?;
+        Ok((user, Background::upsert(conn, id, &changes, now).await?))
     })
     .await
 }

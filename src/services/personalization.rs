@@ -24,8 +24,8 @@ pub struct UpdatePersonalizationInput {
     pub user_id: Option<ID>,
 }
 
-/// Changes what is kept about the taste of `user`: the caller, or anybody for a caller who may
-/// change any account. No id names nobody.
+/// Changes what is kept about the taste of `user`: the caller where they may change their
+/// own account, or anybody for a caller who may change any. No id names nobody.
 ///
 /// # Errors
 /// `INVALID_VALUE` for each malformed value; `NOT_FOUND` for an account that does not exist or is
@@ -37,8 +37,14 @@ pub async fn update(
     input: UpdatePersonalizationInput,
 ) -> Result<(User, Personalization)> {
     let user = user.ok_or_else(not_found)?;
-    if user != actor.user_id() && !actor.has(SystemPermission::WriteAll) {
-        return Err(not_found());
+    let own = user == actor.user_id();
+    if !actor.has(SystemPermission::WriteAll) {
+        if !own {
+            return Err(not_found());
+        }
+        if !actor.has(SystemPermission::WriteOwn) {
+            return Err(Error::Forbidden);
+        }
     }
     let mut problems = Problems::default();
     let mut list = |value: &MaybeUndefined<Vec<String>>, field: &str| {

@@ -389,3 +389,34 @@ async fn personalization_is_written_by_its_owner_and_by_services() {
         &json!(["x1"])
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mutations_of_one_document_answer_what_the_earlier_ones_wrote() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    let document = "mutation { updateProfile(input: { fullName: \"New Name\" }) { errors { code } } \
+        updateBackground(input: { primaryDomain: \"Engines\" }) { user { fullName background { primaryDomain } } } }";
+    assert_eq!(
+        ada.ask(document).await.data("updateBackground/user"),
+        &json!({ "fullName": "New Name", "background": { "primaryDomain": "Engines" } })
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_write_the_own_account_writes_none_of_it() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    app.db.sql("DELETE FROM user_roles").await;
+    for mutation in [
+        "updateProfile(input: { bio: \"x\" })",
+        "updateBackground(input: { primaryDomain: \"x\" })",
+        "updatePersonalization(input: { preferredCategories: [\"x\"] })",
+    ] {
+        let answer = ada
+            .ask(&format!(
+                "mutation {{ {mutation} {{ errors {{ code }} }} }}"
+            ))
+            .await;
+        assert_eq!(answer.codes(), ["FORBIDDEN"], "{mutation}");
+    }
+}

@@ -28,6 +28,7 @@ mod registration;
 mod roles;
 mod schema;
 mod server;
+mod username;
 mod users;
 mod viewer;
 mod wire;

@@ -6,13 +6,15 @@ use diesel_async::SimpleAsyncConnection as _;
 use crate::harness::app::config;
 use crate::harness::db::TestDb;
 
-/// Everything that the migrations make, one line each, without ids and instants.
+/// Everything that the migrations make, one line each, without ids and instants. Columns have their
+/// place among those that are there: a dropped one leaves a gap in the numbers.
 const CATALOGUE: &str = "
     SELECT string_agg(line, E'\\n' ORDER BY line) FROM (
         SELECT format('table %s %s', relname, relpersistence) FROM pg_class
             WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S')
-        UNION ALL SELECT format('column %s.%s %s %s %s default %s', table_name, ordinal_position, column_name, udt_name,
-            is_nullable, column_default) FROM information_schema.columns WHERE table_schema = 'public'
+        UNION ALL SELECT format('column %s.%s %s %s %s default %s', table_name,
+            row_number() OVER (PARTITION BY table_name ORDER BY ordinal_position), column_name, udt_name, is_nullable,
+            column_default) FROM information_schema.columns WHERE table_schema = 'public'
         UNION ALL SELECT format('constraint %s.%s %s', conrelid::regclass, conname, pg_get_constraintdef(oid))
             FROM pg_constraint WHERE connamespace = 'public'::regnamespace
         UNION ALL SELECT format('index %s', indexdef) FROM pg_indexes WHERE schemaname = 'public'
@@ -20,7 +22,8 @@ const CATALOGUE: &str = "
         UNION ALL SELECT format('function %s', pg_get_functiondef(oid)) FROM pg_proc
             WHERE pronamespace = 'public'::regnamespace
         UNION ALL SELECT format('extension %s', extname) FROM pg_extension
-        UNION ALL SELECT format('comment %s.%s %s', objoid::regclass, objsubid, description) FROM pg_description
+        UNION ALL SELECT format('comment %s.%s %s', objoid::regclass, attname, description) FROM pg_description
+            LEFT JOIN pg_attribute ON attrelid = objoid AND attnum = objsubid AND attnum > 0
             WHERE classoid = 'pg_class'::regclass AND objoid::regclass::text NOT LIKE 'pg\\_%'
             AND objoid::regclass::text NOT LIKE 'information\\_schema.%'
     ) AS lines (line)";

@@ -28,6 +28,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    password_history (id) {
+        id -> Uuid,
+        user_id -> Uuid,
+        hashed_password -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     permissions (id) {
         id -> Uuid,
         name -> Text,
@@ -167,6 +176,7 @@ diesel::table! {
         last_coaching_session -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        password_warned_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -184,6 +194,7 @@ diesel::table! {
 }
 
 diesel::joinable!(backgrounds -> users (user_id));
+diesel::joinable!(password_history -> users (user_id));
 diesel::joinable!(personalizations -> users (user_id));
 diesel::joinable!(profiles -> users (user_id));
 diesel::joinable!(registration_claims -> users (user_id));
@@ -197,6 +208,7 @@ diesel::joinable!(verification_tokens -> users (user_id));
 diesel::allow_tables_to_appear_in_same_query!(
     backgrounds,
     jobs,
+    password_history,
     permissions,
     personalizations,
     profiles,

@@ -2,6 +2,7 @@
 
 pub mod background;
 pub mod job;
+pub mod password_history;
 pub mod permission;
 pub mod personalization;
 pub mod profile;

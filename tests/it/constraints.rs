@@ -29,6 +29,7 @@ const ROWS: &str = "
     INSERT INTO verification_tokens (id, user_id, token_hash, kind, email, expires_at, created_at) VALUES
         ('00000000-0000-0000-0000-000000000007', '00000000-0000-0000-0000-000000000001', decode(repeat('07', 32), 'hex'), 'invitation', 'ada@example.org', now(), now()),
         ('00000000-0000-0000-0000-000000000008', '00000000-0000-0000-0000-000000000001', decode(repeat('08', 32), 'hex'), 'invitation', 'ada@example.org', now(), now());
+    INSERT INTO password_history (id, user_id, hashed_password, created_at) VALUES ('00000000-0000-0000-0000-00000000000c', '00000000-0000-0000-0000-000000000001', 'x', now());
     INSERT INTO jobs (id, payload, run_at, created_at) VALUES ('00000000-0000-0000-0000-000000000009', '{}', now(), now());
     INSERT INTO rate_limits (key, full_at) VALUES (decode(repeat('0a', 32), 'hex'), now());
     INSERT INTO signing_keys (id, algorithm, private_key, created_at) VALUES ('00000000-0000-0000-0000-00000000000b', 'EdDSA', decode(repeat('0b', 48), 'hex'), now());
@@ -222,6 +223,9 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("verification_tokens_kind_known", &["UPDATE verification_tokens SET kind = 'gift'"]),
     ("verification_tokens_email_length", &["UPDATE verification_tokens SET email = repeat('x', 255)"]),
 
+    ("password_history_pkey", &["INSERT INTO password_history SELECT * FROM password_history"]),
+    ("password_history_user_id_fkey", &["UPDATE password_history SET user_id = gen_random_uuid()"]),
+
     ("jobs_pkey", &["INSERT INTO jobs SELECT * FROM jobs"]),
     ("jobs_payload_object", &["UPDATE jobs SET payload = '[]'"]),
     ("jobs_attempts_positive", &["UPDATE jobs SET attempts = -1"]),
@@ -377,6 +381,7 @@ async fn with_an_account_goes_all_that_belongs_to_it() {
         "user_roles",
         "sessions",
         "verification_tokens",
+        "password_history",
     ] {
         assert_eq!(
             db.text(&format!("SELECT count(*)::text FROM {table}"))

@@ -1,0 +1,2 @@
+ALTER TABLE users DROP COLUMN password_warned_at;
+DROP TABLE password_history;

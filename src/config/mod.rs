@@ -1,6 +1,7 @@
 //! Every setting, its flag, its variable and its default. Nothing else reads the environment.
 
 mod effective;
+pub mod password;
 mod problems;
 
 use std::net::SocketAddr;
@@ -9,6 +10,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, ValueEnum};
 use secrecy::SecretString;
 use url::Url;
+
+use crate::config::password::PasswordConfig;
 
 /// The settings of a server.
 #[derive(Args, Clone, Debug)]
@@ -183,66 +186,6 @@ pub struct RegistrationConfig {
         global = true
     )]
     pub mail_from: String,
-}
-
-/// What a password must look like, and how it is hashed.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Passwords")]
-pub struct PasswordConfig {
-    /// Least number of characters
-    #[arg(
-        long = "password-min-length",
-        env = "CARDEA_PASSWORD_MIN_LENGTH",
-        default_value_t = 8,
-        global = true
-    )]
-    pub min_length: usize,
-    /// Greatest number of characters
-    #[arg(
-        long = "password-max-length",
-        env = "CARDEA_PASSWORD_MAX_LENGTH",
-        default_value_t = 128,
-        global = true
-    )]
-    pub max_length: usize,
-    /// An upper-case letter is compulsory
-    #[arg(long = "password-require-uppercase", env = "CARDEA_PASSWORD_REQUIRE_UPPERCASE", default_value_t = true, action = ArgAction::Set, value_name = "BOOL", global = true)]
-    pub require_uppercase: bool,
-    /// A lower-case letter is compulsory
-    #[arg(long = "password-require-lowercase", env = "CARDEA_PASSWORD_REQUIRE_LOWERCASE", default_value_t = true, action = ArgAction::Set, value_name = "BOOL", global = true)]
-    pub require_lowercase: bool,
-    /// A digit is compulsory
-    #[arg(long = "password-require-digit", env = "CARDEA_PASSWORD_REQUIRE_DIGIT", default_value_t = true, action = ArgAction::Set, value_name = "BOOL", global = true)]
-    pub require_digit: bool,
-    /// A character that is neither letter nor digit is compulsory
-    #[arg(long = "password-require-special", env = "CARDEA_PASSWORD_REQUIRE_SPECIAL", default_value_t = true, action = ArgAction::Set, value_name = "BOOL", global = true)]
-    pub require_special: bool,
-    /// Memory of argon2id in KiB (OWASP Password Storage Cheat Sheet: 19456 with 2 passes)
-    #[arg(
-        long,
-        env = "CARDEA_ARGON2_MEMORY_KIB",
-        default_value_t = 19_456,
-        global = true
-    )]
-    pub argon2_memory_kib: u32,
-    /// Passes of argon2id
-    #[arg(long, env = "CARDEA_ARGON2_PASSES", default_value_t = 2, global = true)]
-    pub argon2_passes: u32,
-    /// Passwords hashed at once [default: one for each processor]
-    #[arg(
-        long = "password-threads",
-        env = "CARDEA_PASSWORD_THREADS",
-        global = true
-    )]
-    pub threads: Option<usize>,
-    /// Passwords that may wait to be hashed; past it callers are told to come back
-    #[arg(
-        long = "password-queue",
-        env = "CARDEA_PASSWORD_QUEUE",
-        default_value_t = 64,
-        global = true
-    )]
-    pub queue: usize,
 }
 
 /// How long signing in lasts.

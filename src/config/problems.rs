@@ -49,12 +49,20 @@ impl Config {
             "CARDEA_VERIFICATION_HOURS must be at least 1",
         );
         check(
-            self.password.min_length < 1 || self.password.min_length > self.password.max_length,
+            !(1..=self.password.max_length).contains(&self.password_policy().minimum_length),
             "CARDEA_PASSWORD_MIN_LENGTH must be at least 1 and at most CARDEA_PASSWORD_MAX_LENGTH",
         );
         check(
             !(64..=1024).contains(&self.password.max_length),
             "CARDEA_PASSWORD_MAX_LENGTH must lie between 64 and 1024",
+        );
+        check(
+            self.password.history > 24,
+            "CARDEA_PASSWORD_HISTORY must be at most 24",
+        );
+        check(
+            self.password.max_age_days > 3650,
+            "CARDEA_PASSWORD_MAX_AGE_DAYS must be at most 3650",
         );
         check(
             !(8..=1_048_576).contains(&self.password.argon2_memory_kib)

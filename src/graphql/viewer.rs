@@ -3,6 +3,7 @@
 use async_graphql::{Context, Object, SimpleObject};
 
 use crate::auth::requester::Actor;
+use crate::config::password;
 use crate::error::{Error, Result};
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::directive::public;
@@ -55,12 +56,23 @@ pub struct AuthOptions {
 }
 
 /// What a new password must look like, for a checklist beside the field.
+///
+/// A password that breaks a rule is refused with one of `LENGTH`, `PASSWORD_UPPERCASE`,
+/// `PASSWORD_LOWERCASE`, `PASSWORD_DIGIT`, `PASSWORD_SPECIAL`, `PASSWORD_BREACHED`,
+/// `PASSWORD_PERSONAL` and `PASSWORD_REUSED`.
 #[derive(SimpleObject)]
 pub struct PasswordPolicy {
-    /// Most characters.
+    /// How many former passwords may not be used again.
+    history_depth: i32,
+    /// Days until a password has to be changed; null for never.
+    maximum_age_days: Option<i32>,
+    /// Most characters, counted in Unicode code points.
     maximum_length: i32,
-    /// Fewest characters.
+    /// Fewest characters, counted in Unicode code points.
     minimum_length: i32,
+    /// Refused when it is common or known from breaches, or holds the person's name, user name or
+    /// address or the name of the service.
+    refuses_common: bool,
     /// Needs a digit.
     requires_digit: bool,
     /// Needs a lower-case letter.
@@ -69,6 +81,23 @@ pub struct PasswordPolicy {
     requires_special: bool,
     /// Needs an upper-case letter.
     requires_uppercase: bool,
+}
+
+impl From<password::PasswordPolicy> for PasswordPolicy {
+    fn from(policy: password::PasswordPolicy) -> Self {
+        let length = |length: usize| i32::try_from(length).unwrap_or(i32::MAX);
+        Self {
+            history_depth: policy.history_depth.into(),
+            maximum_age_days: policy.maximum_age_days.map(Into::into),
+            maximum_length: length(policy.maximum_length),
+            minimum_length: length(policy.minimum_length),
+            refuses_common: policy.refuses_common,
+            requires_digit: policy.requires_digit,
+            requires_lowercase: policy.requires_lowercase,
+            requires_special: policy.requires_special,
+            requires_uppercase: policy.requires_uppercase,
+        }
+    }
 }
 
 /// What a front end asks first.
@@ -81,17 +110,8 @@ impl ViewerQuery {
     #[graphql(directive = public::apply())]
     async fn auth_options(&self, ctx: &Context<'_>) -> AuthOptions {
         let config = &ctx.app().config;
-        let policy = &config.password;
-        let length = |length: usize| i32::try_from(length).unwrap_or(i32::MAX);
         AuthOptions {
-            password_policy: PasswordPolicy {
-                maximum_length: length(policy.max_length),
-                minimum_length: length(policy.min_length),
-                requires_digit: policy.require_digit,
-                requires_lowercase: policy.require_lowercase,
-                requires_special: policy.require_special,
-                requires_uppercase: policy.require_uppercase,
-            },
+            password_policy: config.password_policy().into(),
             registration_open: config.registration.open,
         }
     }

@@ -1,10 +1,12 @@
 //! What the product does, one file for each noun or flow. It knows nothing of GraphQL's schema or of HTTP.
 
 pub mod background;
+pub mod common_passwords;
 pub mod email;
 pub mod json;
 pub mod limits;
 pub mod login;
+pub mod password_policy;
 pub mod personalization;
 pub mod profile;
 pub mod registration;

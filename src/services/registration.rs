@@ -15,6 +15,7 @@ use crate::models::user::{AccountStatus, NewUser, RegistrationClaim, User};
 use crate::models::verification_token::{VerificationKind, VerificationToken};
 use crate::scalar::{Date, DateTime};
 use crate::services::limits::{self, Limit};
+use crate::services::password_policy::{self, Person};
 use crate::services::validate::{self, Problems};
 
 /// A new account.
@@ -186,11 +187,15 @@ fn check(app: &App, input: RegisterInput) -> Result<Form> {
             "A birth date is needed.",
         ));
     }
-    for problem in validate::password(
-        &["input", "password"],
-        &input.password,
-        &app.config.password,
-    ) {
+    let about = Person {
+        email: email.as_deref(),
+        username: username.as_deref(),
+        full_name: full_name.as_deref(),
+        first_name: first_name.as_deref(),
+        last_name: last_name.as_deref(),
+    };
+    let path = ["input", "password"];
+    for problem in password_policy::check(&app.config, &path, &input.password, &about) {
         problems.add(problem);
     }
     problems.finish()?;

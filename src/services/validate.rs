@@ -7,8 +7,7 @@ use email_address::{EmailAddress as Address, Options};
 use oxilangtag::LanguageTag;
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::config::{PasswordConfig, RegistrationConfig};
-use crate::crypto::password::normalized;
+use crate::config::RegistrationConfig;
 use crate::error::{Error, Result, UserError};
 use crate::scalar::Date;
 
@@ -47,7 +46,11 @@ impl Problems {
     }
 }
 
-fn length(path: &[&str], value: &str, minimum: usize, maximum: usize) -> Result<(), UserError> {
+/// Checks that `value` has between `minimum` and `maximum` characters, counted in code points.
+///
+/// # Errors
+/// `LENGTH`.
+pub fn length(path: &[&str], value: &str, minimum: usize, maximum: usize) -> Result<(), UserError> {
     if (minimum..=maximum).contains(&value.chars().count()) {
         return Ok(());
     }
@@ -170,46 +173,6 @@ pub fn username(path: &[&str], value: &str) -> Result<String, UserError> {
             "Only the letters A to Z, digits and underscores.",
         ))
     }
-}
-
-/// Every rule of the policy that a new password breaks.
-#[must_use]
-pub fn password(path: &[&str], value: &str, policy: &PasswordConfig) -> Vec<UserError> {
-    let value = normalized(value);
-    let mut broken = Vec::new();
-    if let Err(problem) = length(path, &value, policy.min_length, policy.max_length) {
-        broken.push(problem);
-    }
-    let mut require = |required: bool, holds: fn(char) -> bool, rule: &str, message: &str| {
-        if required && !value.chars().any(holds) {
-            broken.push(UserError::invalid(path, rule, (None, None), message));
-        }
-    };
-    require(
-        policy.require_uppercase,
-        char::is_uppercase,
-        "PASSWORD_UPPERCASE",
-        "At least one upper-case letter.",
-    );
-    require(
-        policy.require_lowercase,
-        char::is_lowercase,
-        "PASSWORD_LOWERCASE",
-        "At least one lower-case letter.",
-    );
-    require(
-        policy.require_digit,
-        |c| c.is_ascii_digit(),
-        "PASSWORD_DIGIT",
-        "At least one digit.",
-    );
-    require(
-        policy.require_special,
-        |c| !c.is_alphanumeric() && !c.is_control(),
-        "PASSWORD_SPECIAL",
-        "At least one character that is neither letter nor digit.",
-    );
-    broken
 }
 
 /// A day of birth: past, not longer ago than anybody has lived, and old enough.

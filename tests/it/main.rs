@@ -22,6 +22,7 @@ mod migrations;
 mod nulls;
 mod operation;
 mod outage;
+mod password_policy;
 mod playground;
 mod profile;
 mod registration;

@@ -110,6 +110,7 @@ async fn every_malformed_value_is_told_at_once_and_nothing_is_written() {
             ("password", "PASSWORD_UPPERCASE"),
             ("password", "PASSWORD_DIGIT"),
             ("password", "PASSWORD_SPECIAL"),
+            ("password", "PASSWORD_BREACHED"),
         ]
     );
     assert_eq!(app.waiting_jobs().await, 0);

@@ -2,20 +2,26 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+use diesel_async::AsyncConnection as _;
 use secrecy::SecretString;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::auth::access_token::{self, KeySet};
+use crate::auth::access_token::{self, Claims, KeySet};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::crypto::password::{Busy, PasswordHasher, Verdict};
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::mail::{Inbox, Mailer};
-use crate::models::signing_key::SigningKey;
+use crate::models::signing_key::{NewSigningKey, SigningKey};
 use crate::scalar::DateTime;
+
+/// How long after a search for a key that was not there nobody searches again.
+const SEARCH_PAUSE: TimeDelta = TimeDelta::seconds(1);
 
 /// Everything a request or a job needs. Cheap to clone.
 #[derive(Clone)]
@@ -36,6 +42,16 @@ pub struct App {
     pub tasks: TaskTracker,
     /// Says that the server stops.
     pub shutdown: CancellationToken,
+    key_search: Arc<KeySearch>,
+}
+
+/// Takes turns at reading the keys.
+#[derive(Default)]
+struct KeySearch {
+    /// Held while the keys are read, so that older ones never come in the place of newer ones.
+    reading: Mutex<()>,
+    /// When a key that a token named was last looked for.
+    last: Mutex<Option<DateTime>>,
 }
 
 impl App {
@@ -69,6 +85,7 @@ impl App {
             clock,
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
+            key_search: Arc::default(),
         })
     }
 
@@ -76,6 +93,38 @@ impl App {
     #[must_use]
     pub fn now(&self) -> DateTime {
         DateTime(self.clock.now())
+    }
+
+    /// Reads the keys of access tokens anew. Hold no connection meanwhile.
+    ///
+    /// # Errors
+    /// If the database cannot be asked or a key cannot be read; the keys before stay then.
+    pub async fn reload_keys(&self) -> anyhow::Result<()> {
+        let _turn = self.key_search.reading.lock().await;
+        let mut conn = self.db.conn().await.map_err(|error| unreadable(&error))?;
+        self.keys.replace(&SigningKey::all(&mut conn).await?)
+    }
+
+    /// What an access token says, if it is good. Hold no connection meanwhile: a key that this
+    /// server has not met yet is looked for in the database, at most once a second.
+    pub async fn verify_access_token(&self, token: &str) -> Option<Claims> {
+        let now = self.now();
+        if !self.keys.misses_key_of(token, now) {
+            return self.keys.verify(token, now);
+        }
+        let mut last = self.key_search.last.lock().await;
+        // Whoever waited here finds what the one before has read.
+        let now = self.now();
+        // A clock that was set back must not keep everybody waiting.
+        let rests = last.is_some_and(|last| (last..DateTime(*last + SEARCH_PAUSE)).contains(&now));
+        if self.keys.misses_key_of(token, now) && !rests {
+            if let Err(error) = self.reload_keys().await {
+                tracing::warn!(error = %error, "The signing keys could not be read: {error:#}");
+            }
+            *last = Some(self.now());
+        }
+        drop(last);
+        self.keys.verify(token, self.now())
     }
 
     /// The hash to keep for `password`. Hold no connection meanwhile: it takes long.
@@ -107,20 +156,34 @@ fn busy(Busy(wait): Busy) -> Error {
     Error::RateLimited(wait)
 }
 
+fn unreadable(error: &Error) -> anyhow::Error {
+    anyhow::anyhow!("the signing keys cannot be read: {error:?}")
+}
+
+/// The keys in the database, after making one where there is none.
 async fn load_keys(config: &Config, db: &Db, clock: &Clock) -> anyhow::Result<KeySet> {
-    let unreachable = |error: Error| anyhow::anyhow!("the signing keys cannot be read: {error:?}");
-    let mut conn = db.conn().await.map_err(unreachable)?;
+    let mut conn = db.conn().await.map_err(|error| unreadable(&error))?;
     let mut rows = SigningKey::all(&mut conn).await?;
-    if rows.iter().all(|row| row.retired_at.is_some()) {
+    if rows.is_empty() {
         let private_key = access_token::generate_private_key()?;
-        SigningKey::add_if_none(
-            &mut conn,
-            Uuid::now_v7(),
-            &private_key,
-            DateTime(clock.now()),
-        )
-        .await?;
-        rows = SigningKey::all(&mut conn).await?;
+        let now = DateTime(clock.now());
+        rows = conn
+            .transaction::<_, diesel::result::Error, _>(async |conn| {
+                // Of two servers that start together one adds a key.
+                SigningKey::lock(conn).await?;
+                if SigningKey::all(conn).await?.is_empty() {
+                    let key = NewSigningKey {
+                        id: Uuid::now_v7(),
+                        algorithm: access_token::ALGORITHM,
+                        private_key: &private_key,
+                        created_at: now,
+                        signs_from: now,
+                    };
+                    SigningKey::add(conn, &key).await?;
+                }
+                SigningKey::all(conn).await
+            })
+            .await?;
     }
     KeySet::new(
         &rows,

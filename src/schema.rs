@@ -134,7 +134,7 @@ diesel::table! {
         algorithm -> Text,
         private_key -> Bytea,
         created_at -> Timestamptz,
-        retired_at -> Nullable<Timestamptz>,
+        signs_from -> Timestamptz,
     }
 }
 

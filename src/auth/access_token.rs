@@ -1,29 +1,34 @@
 //! Access tokens: signed JWTs that name a session (RFC 9068). Whether that session lives, others check.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context as _, anyhow, bail};
 use aws_lc_rs::signature::Ed25519KeyPair;
 use chrono::TimeDelta;
-use jsonwebtoken::jwk::{Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, Header, Validation, dangerous};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::auth::keys::{Key, Keys};
 use crate::models::signing_key::SigningKey;
 use crate::scalar::DateTime;
 
 /// Longer tokens are not looked at.
 const MAX_LENGTH: usize = 4096;
 
-/// The keys that sign and verify, and what tokens must say. Cheap to clone.
+/// What the keys are for, as it stands in the database.
+pub const ALGORITHM: &str = "EdDSA";
+
+/// The type that the header of an access token names (RFC 9068, section 2.1).
+const TYPE: &str = "at+jwt";
+
+/// The keys that sign and verify, and what tokens must say. Cheap to clone; clones change together.
 #[derive(Clone)]
 pub struct KeySet(Arc<Inner>);
 
 struct Inner {
-    signing: (String, EncodingKey),
-    verifying: Vec<(String, DecodingKey)>,
-    published: JwkSet,
+    keys: RwLock<Arc<Keys>>,
     issuer: String,
     audience: String,
     lifetime: TimeDelta,
@@ -71,52 +76,46 @@ pub fn generate_private_key() -> anyhow::Result<Vec<u8>> {
 }
 
 impl KeySet {
-    /// A set of the keys in the database, the newest first; the first that is not retired signs.
+    /// A set of the keys in the database, which come in the order of [`SigningKey::all`].
     ///
     /// # Errors
-    /// If no key can sign, or one cannot be read, or signing and verifying do not fit together.
+    /// If there is none, or one cannot be read, or signing and verifying do not fit together.
     pub fn new(
         rows: &[SigningKey],
         issuer: String,
         audience: String,
         lifetime: TimeDelta,
     ) -> anyhow::Result<Self> {
-        let mut signing = None;
-        let mut verifying = Vec::new();
-        let mut keys = Vec::new();
-        for row in rows {
-            let kid = row.id.to_string();
-            let private = EncodingKey::from_ed_der(&row.private_key);
-            let mut public = Jwk::from_encoding_key(&private, Algorithm::EdDSA)
-                .with_context(|| format!("the signing key {kid} cannot be read"))?;
-            public.common.key_id = Some(kid.clone());
-            public.common.key_algorithm = Some(KeyAlgorithm::EdDSA);
-            public.common.public_key_use = Some(PublicKeyUse::Signature);
-            verifying.push((kid.clone(), DecodingKey::from_jwk(&public)?));
-            keys.push(public);
-            if row.retired_at.is_none() && signing.is_none() {
-                signing = Some((kid, private));
-            }
-        }
-        let Some(signing) = signing else {
-            bail!("there is no key to sign access tokens with")
-        };
         let set = Self(Arc::new(Inner {
-            signing,
-            verifying,
-            published: JwkSet { keys },
+            keys: RwLock::new(Arc::new(Keys::new(rows, lifetime)?)),
             issuer,
             audience,
             lifetime,
         }));
-        set.self_test()?;
+        set.self_test(&set.keys())?;
         Ok(set)
     }
 
-    /// The public keys (RFC 7517).
+    /// Puts the keys that are now in the database in the place of those before.
+    ///
+    /// # Errors
+    /// As [`KeySet::new`]; the keys before stay then.
+    pub fn replace(&self, rows: &[SigningKey]) -> anyhow::Result<()> {
+        let keys = Keys::new(rows, self.0.lifetime)?;
+        self.self_test(&keys)?;
+        *self.0.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        Ok(())
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.0.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The public keys (RFC 7517): the one that signs at `now`, the ones that are to, and the ones
+    /// whose tokens have not run out.
     #[must_use]
-    pub fn published(&self) -> &JwkSet {
-        &self.0.published
+    pub fn published(&self, now: DateTime) -> JwkSet {
+        self.keys().published(now)
     }
 
     /// A token for the session `sid` of the account `sub`.
@@ -124,7 +123,16 @@ impl KeySet {
     /// # Errors
     /// If signing fails.
     pub fn sign(&self, sub: Uuid, sid: Uuid, now: DateTime) -> anyhow::Result<AccessToken> {
-        let (kid, key) = &self.0.signing;
+        self.sign_with(self.keys().signing(now)?, sub, sid, now)
+    }
+
+    fn sign_with(
+        &self,
+        key: &Key,
+        sub: Uuid,
+        sid: Uuid,
+        now: DateTime,
+    ) -> anyhow::Result<AccessToken> {
         let expires_at = *now + self.0.lifetime;
         let claims = Claims {
             iss: self.0.issuer.clone(),
@@ -136,11 +144,11 @@ impl KeySet {
             exp: expires_at.timestamp(),
         };
         let header = Header {
-            typ: Some("at+jwt".to_owned()),
-            kid: Some(kid.clone()),
+            typ: Some(TYPE.to_owned()),
+            kid: Some(key.id.clone()),
             ..Header::new(Algorithm::EdDSA)
         };
-        let token = jsonwebtoken::encode(&header, &claims, key)?;
+        let token = jsonwebtoken::encode(&header, &claims, &key.private)?;
         let expires_at =
             chrono::DateTime::from_timestamp(claims.exp, 0).context("the clock is out of range")?;
         Ok(AccessToken {
@@ -155,47 +163,78 @@ impl KeySet {
     /// believed beyond the name of the key (RFC 8725, sections 3.1 and 3.10).
     #[must_use]
     pub fn verify(&self, token: &str, now: DateTime) -> Option<Claims> {
-        if token.len() > MAX_LENGTH {
-            return None;
-        }
-        let header = jsonwebtoken::decode_header(token).ok()?;
-        if header.typ.as_deref() != Some("at+jwt") {
-            return None;
-        }
-        let (_, key) = self
-            .0
-            .verifying
-            .iter()
-            .find(|(kid, _)| Some(kid) == header.kid.as_ref())?;
+        self.verify_lapsed(token, now)
+            .filter(|claims| now.timestamp() < claims.exp)
+    }
+
+    /// What `token` says, as [`KeySet::verify`] tells it, whether it has ended or not: for who only
+    /// wants to give up what the token stands for. A token of a key that has ended is refused.
+    #[must_use]
+    pub fn verify_lapsed(&self, token: &str, now: DateTime) -> Option<Claims> {
+        let id = key_id(token)?;
+        self.verify_with(self.keys().verifying(&id, now)?, token, now)
+    }
+
+    fn verify_with(&self, key: &Key, token: &str, now: DateTime) -> Option<Claims> {
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&[&self.0.issuer]);
         validation.set_audience(&[&self.0.audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        // The end is compared below, with the clock of the server, which tests can move.
+        // Times are compared with the clock of the server, which tests can move.
         validation.validate_exp = false;
-        let claims = jsonwebtoken::decode::<Claims>(token, key, &validation)
+        let claims = jsonwebtoken::decode::<Claims>(token, &key.public, &validation)
             .ok()?
             .claims;
-        let seconds = now.timestamp();
-        // No more than a minute from the future: instances' clocks differ a little.
-        (seconds < claims.exp && claims.iat <= seconds.saturating_add(60)).then_some(claims)
+        begun(&claims, now).then_some(claims)
     }
 
-    /// Signs, verifies, and refuses a forgery, so that a broken build does not serve.
-    fn self_test(&self) -> anyhow::Result<()> {
+    /// Whether `token` may be good though its key is not in this set: another server may have made
+    /// the key a moment ago. Nothing of the token is believed for that; anybody can write such a one.
+    #[must_use]
+    pub fn misses_key_of(&self, token: &str, now: DateTime) -> bool {
+        let unknown =
+            key_id(token).is_some_and(|id| Uuid::try_parse(&id).is_ok() && !self.keys().knows(&id));
+        unknown
+            && dangerous::insecure_decode::<Claims>(token).is_ok_and(|told| {
+                let claims = told.claims;
+                told.header.alg == Algorithm::EdDSA
+                    && claims.iss == self.0.issuer
+                    && claims.aud == self.0.audience
+                    && now.timestamp() < claims.exp
+                    && begun(&claims, now)
+            })
+    }
+
+    /// Signs, verifies, and refuses a forgery, so that a broken build or key does not serve.
+    fn self_test(&self, keys: &Keys) -> anyhow::Result<()> {
         let now = DateTime(chrono::DateTime::UNIX_EPOCH);
-        let token = self.sign(Uuid::nil(), Uuid::nil(), now)?.token;
-        if self.verify(&token, now).is_none() {
-            bail!("an access token that was just signed does not verify");
-        }
-        let (head, signature) = token.rsplit_once('.').context("a token has three parts")?;
-        let flipped = if signature.starts_with('A') { "B" } else { "A" };
-        if self
-            .verify(&format!("{head}.{flipped}{}", &signature[1..]), now)
-            .is_some()
-        {
-            bail!("a forged access token verifies");
+        for key in keys.iter() {
+            let token = self.sign_with(key, Uuid::nil(), Uuid::nil(), now)?.token;
+            if self.verify_with(key, &token, now).is_none() {
+                bail!("an access token that was just signed does not verify");
+            }
+            let (head, signature) = token.rsplit_once('.').context("a token has three parts")?;
+            let flipped = if signature.starts_with('A') { "B" } else { "A" };
+            let forged = format!("{head}.{flipped}{}", &signature[1..]);
+            if self.verify_with(key, &forged, now).is_some() {
+                bail!("a forged access token verifies");
+            }
         }
         Ok(())
     }
+}
+
+/// The key that `token` names, if it has the form of an access token.
+fn key_id(token: &str) -> Option<String> {
+    if token.len() > MAX_LENGTH {
+        return None;
+    }
+    let header = jsonwebtoken::decode_header(token).ok()?;
+    (header.typ.as_deref() == Some(TYPE)).then_some(header.kid)?
+}
+
+/// Whether the token was issued by `now`, or no more than a minute later: the clocks of servers
+/// differ a little.
+fn begun(claims: &Claims, now: DateTime) -> bool {
+    claims.iat <= now.timestamp().saturating_add(60)
 }

@@ -1,4 +1,5 @@
 //! Who asks: the caller of a request, from where, and the access token that says so.
 
 pub mod access_token;
+pub mod keys;
 pub mod requester;

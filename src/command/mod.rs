@@ -1,6 +1,7 @@
 //! The sub-commands. Each opens the database, does its errand through a service, and closes it again.
 
 mod database;
+mod keys;
 mod serve;
 mod user;
 
@@ -40,6 +41,11 @@ enum Command {
     User {
         #[command(subcommand)]
         action: user::User,
+    },
+    /// Work with the keys that sign access tokens
+    Keys {
+        #[command(subcommand)]
+        action: keys::Keys,
     },
     /// Work with settings
     Config {
@@ -94,6 +100,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
                 Command::Serve => serve::serve(config).await,
                 Command::Migrate { direction } => migrate(&config, &direction).await,
                 Command::User { action } => user::run(config, action).await,
+                Command::Keys { action } => keys::run(config, action).await,
                 Command::Schema { .. } | Command::Config { .. } => Ok(()),
             }
         }

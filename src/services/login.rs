@@ -246,7 +246,7 @@ pub async fn logout(app: &App, caller: Option<&Actor>) -> Result<i32> {
 /// If the database cannot answer.
 pub async fn authenticate(app: &App, access_token: &str) -> Result<Option<Actor>> {
     let now = app.now();
-    let Some(claims) = app.keys.verify(access_token, now) else {
+    let Some(claims) = app.verify_access_token(access_token).await else {
         return Ok(None);
     };
     let mut conn = app.db.conn().await?;

@@ -4,6 +4,7 @@ pub mod background;
 pub mod common_passwords;
 pub mod email;
 pub mod json;
+pub mod keys;
 pub mod limits;
 pub mod login;
 pub mod password_policy;

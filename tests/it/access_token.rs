@@ -104,7 +104,7 @@ async fn forged_access_tokens_are_refused() {
         part[key] = value;
         part
     };
-    let public = app.app.keys.published();
+    let public = app.app.keys.published(app.app.now());
     let public = serde_json::to_value(public).expect("JSON")["keys"][0]["x"]
         .as_str()
         .expect("a key")

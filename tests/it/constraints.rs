@@ -32,7 +32,7 @@ const ROWS: &str = "
     INSERT INTO password_history (id, user_id, hashed_password, created_at) VALUES ('00000000-0000-0000-0000-00000000000c', '00000000-0000-0000-0000-000000000001', 'x', now());
     INSERT INTO jobs (id, payload, run_at, created_at) VALUES ('00000000-0000-0000-0000-000000000009', '{}', now(), now());
     INSERT INTO rate_limits (key, full_at) VALUES (decode(repeat('0a', 32), 'hex'), now());
-    INSERT INTO signing_keys (id, algorithm, private_key, created_at) VALUES ('00000000-0000-0000-0000-00000000000b', 'EdDSA', decode(repeat('0b', 48), 'hex'), now());
+    INSERT INTO signing_keys (id, algorithm, private_key, created_at, signs_from) VALUES ('00000000-0000-0000-0000-00000000000b', 'EdDSA', decode(repeat('0b', 48), 'hex'), now(), now());
 ";
 
 /// Every constraint that has a name, and statements that break it and nothing before it.
@@ -235,7 +235,6 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("rate_limits_key_length", &["UPDATE rate_limits SET key = 'login'"]),
 
     ("signing_keys_pkey", &["INSERT INTO signing_keys SELECT id, algorithm, private_key, created_at, now() FROM signing_keys"]),
-    ("signing_keys_active_key", &["INSERT INTO signing_keys SELECT gen_random_uuid(), algorithm, private_key, created_at FROM signing_keys"]),
     ("signing_keys_algorithm_known", &["UPDATE signing_keys SET algorithm = 'none'"]),
     ("signing_keys_private_key_length", &["UPDATE signing_keys SET private_key = 'short'"]),
 ];
@@ -249,6 +248,8 @@ const TRIGGERS: &[(&str, &str)] = &[
     ("permissions_system_delete", "permissions_system_protected"),
     // Tells of jobs; `migrations` has its test.
     ("jobs_notify", ""),
+    // Tells of keys; `keys` has its test.
+    ("signing_keys_notify", ""),
 ];
 
 async fn with_rows() -> TestDb {
@@ -357,8 +358,7 @@ async fn what_the_constraints_are_not_there_for_goes_through() {
         DELETE FROM permissions WHERE NOT is_system;
         DELETE FROM roles WHERE NOT is_system;
         UPDATE sessions SET user_agent = repeat('x', 512), revoked_at = now(), revoked_reason = 'logout';
-        UPDATE signing_keys SET retired_at = now();
-        INSERT INTO signing_keys SELECT gen_random_uuid(), algorithm, private_key, created_at FROM signing_keys;",
+        INSERT INTO signing_keys SELECT gen_random_uuid(), algorithm, private_key, created_at, signs_from FROM signing_keys;",
     )
     .await;
 }

@@ -14,6 +14,7 @@ mod errors;
 mod headers;
 mod http;
 mod jobs;
+mod keys;
 mod layers;
 mod leak;
 mod login;

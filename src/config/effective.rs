@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use url::Url;
 
 use crate::config::{Config, Mode};
 
@@ -22,6 +23,21 @@ impl Config {
             Some(url) => url.as_str().trim_end_matches('/').to_owned(),
             None => format!("http://{}", self.listen),
         }
+    }
+
+    /// Whether a page of `origin` may use the API with its visitor's credentials: the server's own
+    /// origin, or a listed one, to the letter.
+    #[must_use]
+    pub fn origin_allowed(&self, origin: &str) -> bool {
+        let own = Url::parse(&self.public_url()).is_ok_and(|url| {
+            // Of a kind that has none, `null` would be the name, which any page can send.
+            url.origin().is_tuple() && url.origin().ascii_serialization() == origin
+        });
+        own || self
+            .http
+            .cors_origins
+            .as_ref()
+            .is_some_and(|listed| listed.contains(origin))
     }
 
     /// Where the mailed link that carries `token` leads.

@@ -2,6 +2,7 @@
 
 mod effective;
 pub mod password;
+mod network;
 mod problems;
 
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::config::password::PasswordConfig;
+pub use network::{Origins, TrustedProxies};
 
 /// The settings of a server.
 #[derive(Args, Clone, Debug)]
@@ -233,6 +235,17 @@ pub struct SessionConfig {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "HTTP")]
 pub struct HttpConfig {
+    /// Addresses and networks of proxies, between commas, whose X-Forwarded-For tells the client's address; without them it counts for nothing
+    #[arg(
+        long,
+        env = "CARDEA_TRUSTED_PROXIES",
+        value_name = "LIST",
+        global = true
+    )]
+    pub trusted_proxies: Option<TrustedProxies>,
+    /// Origins, between commas, whose pages may use the API in a browser, such as `https://app.example.org`
+    #[arg(long, env = "CARDEA_CORS_ORIGINS", value_name = "LIST", global = true)]
+    pub cors_origins: Option<Origins>,
     /// Show GraphiQL at / [default: true in development, false in production]
     #[arg(long, env = "CARDEA_PLAYGROUND", value_name = "BOOL", global = true)]
     pub playground: Option<bool>,

@@ -3,7 +3,7 @@
 use secrecy::ExposeSecret as _;
 use url::Url;
 
-use crate::config::Config;
+use crate::config::{Config, Origins, TrustedProxies};
 
 impl Config {
     /// Every setting that cannot hold, one line each; empty when all is well.
@@ -94,6 +94,10 @@ impl Config {
             self.rates.registrations_per_hour == 0 || self.rates.logins_per_quarter == 0,
             "rates must be at least 1",
         );
+        let origins = self.http.cors_origins.iter();
+        found.extend(origins.flat_map(Origins::malformed).map(|origin| {
+            format!("CARDEA_CORS_ORIGINS: `{origin}` is no origin such as https://app.example.org or http://localhost:5173")
+        }));
         if self.production() {
             found.extend(self.unsafe_in_production());
         }
@@ -134,6 +138,17 @@ impl Config {
                     < 35_840,
             "the parameters of argon2 are weaker than OWASP's weakest (7168 KiB with 5 passes)",
         );
+        refuse(
+            self.http
+                .trusted_proxies
+                .as_ref()
+                .is_some_and(TrustedProxies::everybody),
+            "CARDEA_TRUSTED_PROXIES trusts every address, so that each client could name its own",
+        );
+        for origin in self.http.cors_origins.iter().flat_map(Origins::insecure) {
+            let problem = format!("CARDEA_CORS_ORIGINS: `{origin}` must be an https origin");
+            refuse(true, &problem);
+        }
         found
     }
 }

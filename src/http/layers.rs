@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::auth::requester::ClientInfo;
 use crate::graphql::context::RequestId;
+use crate::http::client_ip::client_ip;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -40,7 +41,7 @@ pub async fn request(State(app): State<App>, mut request: Request, next: Next) -
     // Never the query string: a GET carries its variables there.
     let span =
         tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
-    let client = client(&request);
+    let client = client(&app, &request);
     request.extensions_mut().insert(RequestId(id.clone()));
     request.extensions_mut().insert(client);
     let start = Instant::now();
@@ -79,12 +80,16 @@ pub async fn request(State(app): State<App>, mut request: Request, next: Next) -
     response
 }
 
-/// The peer. Headers that claim another address are not believed.
-fn client(request: &Request) -> ClientInfo {
+/// From where the request comes.
+fn client(app: &App, request: &Request) -> ClientInfo {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let ip = peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |ConnectInfo(peer)| {
         peer.ip()
     });
+    let ip = match &app.config.http.trusted_proxies {
+        Some(trusted) => client_ip(ip, request.headers(), trusted),
+        None => ip,
+    };
     // Any bytes may stand there (RFC 9110, 5.5).
     let user_agent = request
         .headers()

@@ -1,5 +1,6 @@
 //! The HTTP door: routes, what every request passes, and the pages beside GraphQL. No logic of the product.
 
+pub mod client_ip;
 pub mod health;
 pub mod inbox;
 pub mod layers;

@@ -1,4 +1,5 @@
-//! From where a request comes: the peer of the connection and nothing that a header claims.
+//! From where a request comes: the peer of the connection and nothing that a header claims, unless a
+//! proxy that is trusted says so.
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::app::PASSWORD;
 use crate::harness::raw::graphql_url;
-use crate::harness::{Answer, TestApp};
+use crate::harness::{Answer, Program, TestApp};
 
 const FORGED: [(&str, &str); 9] = [
     ("x-forwarded-for", "203.0.113.9"),
@@ -98,6 +99,127 @@ async fn forged_headers_give_no_fresh_budget() {
     }
     assert_eq!(codes[..2], ["INVALID_CREDENTIALS", "INVALID_CREDENTIALS"]);
     assert_eq!(codes[2..], ["TOO_MANY_ATTEMPTS"; 3]);
+}
+
+/// A sign-in that comes from `peer` with these values of `X-Forwarded-For`.
+async fn forwarded(app: &TestApp, peer: [u8; 4], values: &[&str], input: &Value) -> Answer {
+    let mut request = request(LOGIN, input);
+    for value in values {
+        let value = HeaderValue::from_str(value).expect("a value");
+        request.headers_mut().append("x-forwarded-for", value);
+    }
+    let peer = std::net::SocketAddr::from((peer, 5000));
+    request.extensions_mut().insert(ConnectInfo(peer));
+    app.send(request).await
+}
+
+const PROXY: [u8; 4] = [10, 0, 0, 1];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_address_of_a_session_is_the_one_that_trusted_proxies_saw() {
+    let app = TestApp::with(&["--trusted-proxies=10.0.0.0/8, 2001:db8::/32"]).await;
+    app.user("ada").await;
+    for (peer, values, address) in [
+        (PROXY, &["192.0.2.7"][..], "192.0.2.7"),
+        (PROXY, &["203.0.113.9, 192.0.2.7, 10.0.0.2"], "192.0.2.7"),
+        (
+            PROXY,
+            &["203.0.113.9", "192.0.2.7", "2001:db8::2"],
+            "192.0.2.7",
+        ),
+        (PROXY, &["2001:db9:0::7"], "2001:db9::7"),
+        (PROXY, &["::ffff:192.0.2.7"], "192.0.2.7"),
+        (PROXY, &["203.0.113.9, garbage, 10.0.0.2"], "10.0.0.2"),
+        (PROXY, &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+        (PROXY, &[], "10.0.0.1"),
+        // Whoever comes past the proxies is believed nothing.
+        ([192, 0, 2, 7], &["203.0.113.9"], "192.0.2.7"),
+        ([192, 0, 2, 7], &["203.0.113.9, 10.0.0.2"], "192.0.2.7"),
+    ] {
+        let answer = forwarded(&app, peer, values, &credentials()).await;
+        let found = answer.data("login/result/session/ipAddress");
+        assert_eq!(found, address, "{values:?} from {peer:?}");
+    }
+    assert!(!app.db.dump().await.contains("203.0.113"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_trusted_proxy_no_other_header_tells_an_address() {
+    let app = TestApp::with(&["--trusted-proxies=127.0.0.1"]).await;
+    app.user("ada").await;
+    for (name, value) in FORGED {
+        let mut forged = request(LOGIN, &credentials());
+        let value = HeaderValue::from_static(value);
+        forged.headers_mut().append(name, value);
+        let answer = app.send(forged).await;
+        let found = answer.data("login/result/session/ipAddress");
+        let told = name == "x-forwarded-for";
+        assert_eq!(found != "127.0.0.1", told, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn budgets_follow_the_address_that_trusted_proxies_saw() {
+    let app = TestApp::with(&["--logins-per-quarter=2", "--trusted-proxies=10.0.0.0/8"]).await;
+    let wrong = json!({ "input": { "identifier": "ada", "password": "x" } });
+    let code = async |peer, values: &[&str]| {
+        let answer = forwarded(&app, peer, values, &wrong).await;
+        answer.data("login/errors/0/code").clone()
+    };
+    for _ in 0..2 {
+        assert_eq!(code(PROXY, &["192.0.2.7"]).await, "INVALID_CREDENTIALS");
+    }
+    for values in [
+        &["192.0.2.7"][..],
+        &["203.0.113.9, 192.0.2.7"],
+        &["203.0.113.10", "192.0.2.7:4711, 10.9.9.9"],
+    ] {
+        assert_eq!(code(PROXY, values).await, "TOO_MANY_ATTEMPTS", "{values:?}");
+    }
+    assert_eq!(
+        code([192, 0, 2, 7], &["203.0.113.9"]).await,
+        "TOO_MANY_ATTEMPTS"
+    );
+    assert_eq!(code(PROXY, &["192.0.2.8"]).await, "INVALID_CREDENTIALS");
+}
+
+#[test]
+fn a_list_of_proxies_that_cannot_be_read_or_trusts_everybody_is_refused() {
+    for wrong in ["proxy.example.org", "10.0.0.0/33", "127.0.0.1,*"] {
+        let outcome = Program::new()
+            .with("CARDEA_TRUSTED_PROXIES", wrong)
+            .run(&[]);
+        assert_eq!(outcome.code, Some(2), "{outcome:?}");
+        assert!(
+            outcome
+                .stderr
+                .contains("is neither an address nor a network"),
+            "{outcome:?}"
+        );
+    }
+    for (list, sound) in [
+        ("", true),
+        ("127.0.0.1, ::1", true),
+        ("0.0.0.0/0", false),
+        ("::/0", false),
+    ] {
+        let program = Program::new()
+            .with("CARDEA_MODE", "production")
+            .with("CARDEA_PUBLIC_URL", "https://accounts.example.org")
+            .with("DATABASE_URL", "postgres://a:b@127.0.0.1:1/c")
+            .with("CARDEA_TRUSTED_PROXIES", list);
+        let said = program.run(&["config", "check"]).stdout;
+        let refused = "production: CARDEA_TRUSTED_PROXIES trusts every address, so that each client could name its own\n";
+        assert_eq!(
+            said,
+            if sound {
+                "The settings are sound.\n"
+            } else {
+                refused
+            },
+            "{list}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

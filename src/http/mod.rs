@@ -1,6 +1,7 @@
 //! The HTTP door: routes, what every request passes, and the pages beside GraphQL. No logic of the product.
 
 pub mod client_ip;
+pub mod cors;
 pub mod health;
 pub mod inbox;
 pub mod layers;
@@ -19,8 +20,10 @@ use crate::graphql::{Api, handler};
 /// # Errors
 /// If the schema is not sound.
 pub fn router(app: App) -> anyhow::Result<Router> {
+    let graphql = get(handler::graphql).post(handler::graphql);
+    let cors = middleware::from_fn_with_state(app.clone(), cors::cors);
     let mut routes = Router::new()
-        .route("/graphql", get(handler::graphql).post(handler::graphql))
+        .route("/graphql", graphql.layer(cors))
         .merge(health::routes())
         .merge(pages::routes());
     if app.config.playground() {

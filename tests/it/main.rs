@@ -8,6 +8,7 @@ mod cli;
 mod client_info;
 mod conformance;
 mod constraints;
+mod cors;
 mod docs;
 mod document;
 mod errors;

@@ -248,7 +248,7 @@ const TRIGGERS: &[(&str, &str)] = &[
     ("permissions_system_delete", "permissions_system_protected"),
     // Tells of jobs; `migrations` has its test.
     ("jobs_notify", ""),
-    // Tells of keys; `keys` has its test.
+    // Tells of keys; `signing_key` has its test.
     ("signing_keys_notify", ""),
 ];
 

@@ -31,6 +31,7 @@ mod registration;
 mod roles;
 mod schema;
 mod server;
+mod signing_key;
 mod username;
 mod users;
 mod viewer;

@@ -1,14 +1,20 @@
-//! The pages in a real browser: GraphiQL, the inbox, and the page behind a mailed link.
+//! The pages in a real browser: GraphiQL, the inbox, the page behind a mailed link, and pages of others.
 
 use std::path::Path;
 
+use axum::Router;
+use axum::response::Html;
+use axum::routing::get;
 use cardea::http::playground::EMBEDDED;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use crate::harness::node::{Scripts, say, skip, variable};
 use crate::harness::served::Served;
 
-/// Runs a script of `tests/browser` against a server of its own, where there is a browser.
-async fn in_chromium(script: &'static str) {
+/// Runs a script of `tests/browser` with these variables against a server of its own with these
+/// flags, where there is a browser.
+async fn in_chromium(script: &'static str, flags: &[&str], variables: &[(&'static str, &String)]) {
     let chromium = variable("CHROMIUM").unwrap_or_else(|| "/usr/bin/chromium".to_owned());
     if !Path::new(&chromium).exists() {
         return skip(&format!("there is no Chromium at {chromium}"));
@@ -22,9 +28,18 @@ async fn in_chromium(script: &'static str) {
         return;
     };
     // Mails follow one another faster here than people ask for them.
-    let served = Served::with(&["--resend-secs=0"]).await;
-    let url = served.url.clone();
-    let run = move || scripts.run(script, &[("BASE_URL", &url), ("CHROMIUM", &chromium)]);
+    let flags: Vec<_> = flags.iter().copied().chain(["--resend-secs=0"]).collect();
+    let served = Served::with(&flags).await;
+    let mut all = vec![("BASE_URL", served.url.clone()), ("CHROMIUM", chromium)];
+    all.extend(
+        variables
+            .iter()
+            .map(|(name, value)| (*name, (*value).clone())),
+    );
+    let run = move || {
+        let variables: Vec<_> = all.iter().map(|(name, value)| (*name, &**value)).collect();
+        scripts.run(script, &variables)
+    };
     let printed = tokio::task::spawn_blocking(run).await.expect("run");
     say(printed.trim());
 }
@@ -34,10 +49,27 @@ async fn graphiql_works_without_any_other_origin() {
     if !EMBEDDED {
         return skip("this build has no GraphiQL in it");
     }
-    in_chromium("playground.mjs").await;
+    in_chromium("playground.mjs", &[], &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newcomer_confirms_an_address_through_the_inbox_and_the_built_in_page() {
-    in_chromium("pages.mjs").await;
+    in_chromium("pages.mjs", &[], &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_lets_pages_of_listed_origins_use_the_api_and_no_others() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let page = Html("<!doctype html><link rel=\"icon\" href=\"data:,\">");
+    let front_end = Router::new().route("/", get(async move || page));
+    let mut serving = JoinSet::new();
+    serving.spawn(async { axum::serve(listener, front_end).await });
+    let (listed, other) = (
+        format!("http://app.localhost:{port}"),
+        format!("http://other.localhost:{port}"),
+    );
+    let flag = format!("--cors-origins={listed}");
+    let variables = [("LISTED", &listed), ("OTHER", &other)];
+    in_chromium("cors.mjs", &[&flag], &variables).await;
 }

@@ -1,4 +1,5 @@
-//! Builds the page in `playground/` with npm and lists its files for `src/http/playground.rs`.
+//! Builds the page in `playground/` with npm and lists its files for `src/http/playground.rs`; lists
+//! the mail templates for `src/mail/template.rs`, so that a language is added by adding files.
 //! Writes to `OUT_DIR` alone, and must not fail for want of npm: a page from a CDN stands in.
 
 #![expect(
@@ -34,6 +35,8 @@ const STAND_IN: [(&str, &str); 5] = [
     ("icon.svg", "src/icon.svg"),
     ("page.css", "src/page.css"),
 ];
+/// Where the mail templates are: a folder for each language.
+const TEMPLATES: &str = "src/mail/templates";
 const SWITCH: &str = "CARDEA_PLAYGROUND_BUILD";
 const TIME_LIMIT: Duration = Duration::from_mins(5);
 
@@ -45,6 +48,42 @@ fn main() {
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     playground(&out).expect("the sources in playground/ can be copied to OUT_DIR");
+    // The whole folder: cargo looks at everything in it.
+    println!("cargo:rerun-if-changed={TEMPLATES}");
+    let templates = templates().expect("the mail templates can be read");
+    fs::write(out.join("mail_templates.rs"), templates).expect("OUT_DIR can be written to");
+}
+
+/// Writes the mail templates down as Rust source: language, name and text of each.
+fn templates() -> io::Result<String> {
+    let mut files = Vec::new();
+    for language in fs::read_dir(TEMPLATES)? {
+        let language = language?;
+        if !language.file_type()?.is_dir() {
+            continue;
+        }
+        for template in fs::read_dir(language.path())? {
+            let path = template?.path();
+            if let (Some("txt"), Some(name)) = (
+                path.extension().and_then(OsStr::to_str),
+                path.file_stem().and_then(OsStr::to_str),
+            ) {
+                files.push((language.file_name().display().to_string(), name.to_owned()));
+            }
+        }
+    }
+    files.sort();
+    let mut source = String::from("&[\n");
+    for (language, name) in files {
+        let path = format!("/{TEMPLATES}/{language}/{name}.txt");
+        writeln!(
+            source,
+            "    ({language:?}, {name:?}, include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {path:?}))),"
+        )
+        .expect("a String takes any text");
+    }
+    source.push_str("]\n");
+    Ok(source)
 }
 
 fn playground(out: &Path) -> io::Result<()> {

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::crypto::password::{Busy, PasswordHasher, Verdict};
 use crate::db::Db;
 use crate::error::{Error, Result};
-use crate::mail::{Inbox, Mailer};
+use crate::mail::{Inbox, Mailer, Smtp};
 use crate::models::signing_key::{NewSigningKey, SigningKey};
 use crate::scalar::DateTime;
 
@@ -73,6 +73,8 @@ impl App {
         let keys = load_keys(&config, &db, &clock).await?;
         let mailer = if config.inbox() {
             Mailer::Inbox(Inbox::default())
+        } else if let Some(smtp) = Smtp::new(&config)? {
+            Mailer::Smtp(smtp)
         } else {
             Mailer::Held
         };

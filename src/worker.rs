@@ -10,11 +10,12 @@ use tokio::sync::Notify;
 
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::mail::{Mailer, Undeliverable};
 use crate::models::job::{Claimed, Job};
 use crate::scalar::DateTime;
 use crate::services::email;
 
-/// Jobs carried out at once.
+/// Least number of jobs carried out at once.
 const WORKERS: usize = 2;
 /// How long a worker holds a job; whoever has not ended by then counts as dead.
 const LEASE: TimeDelta = TimeDelta::seconds(60);
@@ -28,7 +29,12 @@ const GIVE_UP_AFTER: TimeDelta = TimeDelta::hours(24);
 /// Starts the workers and the listener that wakes them; they end with the application.
 pub fn start(app: &App) {
     let wake = Arc::new(Notify::new());
-    for _ in 0..WORKERS {
+    // One that waits for a mail server that hangs leaves the others to the rest of the queue.
+    let workers = match app.mailer {
+        Mailer::Smtp(_) => WORKERS.max(app.config.mail.smtp_connections),
+        Mailer::Inbox(_) | Mailer::Held => WORKERS,
+    };
+    for _ in 0..workers {
         let (app, wake) = (app.clone(), Arc::clone(&wake));
         let tasks = app.tasks.clone();
         tasks.spawn(async move {
@@ -94,7 +100,10 @@ async fn run(app: &App, claimed: Claimed) -> Result<()> {
     let outcome = match serde_json::from_value::<Job>(claimed.payload.0.clone()) {
         Ok(job) => match tokio::time::timeout(TIME_LIMIT, email::carry_out(app, &job, id)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(Error::Internal(cause))) => Err((format!("{cause:#}"), true)),
+            Ok(Err(Error::Internal(cause))) => {
+                let again = !cause.is::<Undeliverable>();
+                Err((format!("{cause:#}"), again))
+            }
             Ok(Err(error)) => Err((format!("{error:?}"), true)),
             Err(_) => Err(("took too long".to_owned(), true)),
         },

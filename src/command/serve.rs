@@ -38,7 +38,7 @@ pub(super) async fn serve(mut config: Config) -> anyhow::Result<()> {
         }
         let app = App::new(config, database.db.clone(), Clock::system()).await?;
         let router = http::router(app.clone())?;
-        if app.mailer.inbox().is_some() {
+        if app.mailer.sends() {
             worker::start(&app);
         } else {
             tracing::warn!("No way to send mails is configured: they wait in the queue");

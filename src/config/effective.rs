@@ -76,7 +76,9 @@ impl Config {
     /// Whether mails go to the inbox page.
     #[must_use]
     pub fn inbox(&self) -> bool {
-        self.registration.inbox.unwrap_or(!self.production())
+        self.mail
+            .inbox
+            .unwrap_or(!self.production() && self.mail.smtp_url.is_none())
     }
 
     /// Whether the schema of the database is brought up to date at start.

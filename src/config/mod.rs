@@ -1,8 +1,9 @@
 //! Every setting, its flag, its variable and its default. Nothing else reads the environment.
 
 mod effective;
-pub mod password;
+mod mail;
 mod network;
+pub mod password;
 mod problems;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use url::Url;
 
 use crate::config::password::PasswordConfig;
 pub use network::{Origins, TrustedProxies};
+pub use mail::{MailConfig, SmtpServer, SmtpTls};
 
 /// The settings of a server.
 #[derive(Args, Clone, Debug)]
@@ -71,6 +73,9 @@ pub struct Config {
     #[command(flatten)]
     #[expect(missing_docs, reason = "said at the type")]
     pub registration: RegistrationConfig,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "said at the type")]
+    pub mail: MailConfig,
     #[command(flatten)]
     #[expect(missing_docs, reason = "said at the type")]
     pub password: PasswordConfig,
@@ -177,17 +182,6 @@ pub struct RegistrationConfig {
     /// Page of the front end that mailed links lead to; `{token}` in it stands for the token [default: a page of this server]
     #[arg(long, env = "CARDEA_VERIFY_EMAIL_URL", global = true)]
     pub verify_email_url: Option<String>,
-    /// Show the mails on the page /inbox instead of sending them [default: true in development, false in production]
-    #[arg(long, env = "CARDEA_INBOX", value_name = "BOOL", global = true)]
-    pub inbox: Option<bool>,
-    /// Sender of all mails
-    #[arg(
-        long,
-        env = "CARDEA_MAIL_FROM",
-        default_value = "no-reply@localhost.localdomain",
-        global = true
-    )]
-    pub mail_from: String,
 }
 
 /// How long signing in lasts.

@@ -3,7 +3,7 @@
 use secrecy::ExposeSecret as _;
 use url::Url;
 
-use crate::config::{Config, Origins, TrustedProxies};
+use crate::config::{Config, Origins, SmtpTls, TrustedProxies};
 
 impl Config {
     /// Every setting that cannot hold, one line each; empty when all is well.
@@ -36,6 +36,20 @@ impl Config {
                 "CARDEA_VERIFY_EMAIL_URL must be an address that contains {token}",
             );
         }
+        if let Err(problem) = self.mail.sender() {
+            check(true, problem);
+        }
+        if let Err(problem) = self.mail.server() {
+            check(true, problem);
+        }
+        check(
+            !(1..=40).contains(&self.mail.smtp_timeout_secs),
+            "CARDEA_SMTP_TIMEOUT_SECS must lie between 1 and 40",
+        );
+        check(
+            !(1..=50).contains(&self.mail.smtp_connections),
+            "CARDEA_SMTP_CONNECTIONS must lie between 1 and 50",
+        );
         check(
             self.database.pool_size < 2,
             "CARDEA_DATABASE_POOL_SIZE must be at least 2",
@@ -125,6 +139,16 @@ impl Config {
             self.inbox(),
             "the inbox page shows everybody's mails; set CARDEA_INBOX=false",
         );
+        if let Ok(Some(server)) = self.mail.server() {
+            refuse(
+                server.tls == SmtpTls::None && !server.is_loopback(),
+                "CARDEA_SMTP_URL sends mails in the clear; leave tls=none out",
+            );
+            refuse(
+                self.mail.from.contains("localhost"),
+                "CARDEA_MAIL_FROM must be an address of yours",
+            );
+        }
         refuse(
             self.playground() && !self.introspection(),
             "GraphiQL does not work without introspection; set CARDEA_PLAYGROUND=false or CARDEA_INTROSPECTION=true",

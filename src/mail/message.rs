@@ -1,11 +1,15 @@
-//! Which mails there are, and how they read. Templates are compiled in.
+//! Which mails there are, and what goes into them. Their texts are in `templates/`, a file for each mail
+//! and language.
 
-use anyhow::Context as _;
-use minijinja::{AutoEscape, Environment, context};
+use chrono_tz::Tz;
+use minijinja::{Value, context};
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::config::Config;
+use crate::mail::device::device;
+use crate::mail::template;
+use crate::scalar::{Date, DateTime};
 
 /// A mail to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +24,83 @@ pub enum Mail {
     },
     /// Somebody tried to register with an address that has an account.
     AlreadyRegistered,
+    /// The link that lets its holder choose a new password.
+    ResetPassword {
+        /// Where it leads, the token in it.
+        link: String,
+        /// For how many hours it is good.
+        hours: u32,
+    },
+    /// The link that proves a new address, for the new address. Names nobody, as [`Mail::VerifyEmail`].
+    ConfirmEmailChange {
+        /// Where it leads, the token in it.
+        link: String,
+        /// For how many hours it is good.
+        hours: u32,
+    },
+    /// The account has another address now; for the old one.
+    EmailChanged {
+        /// The new address, most of it hidden.
+        new_email_masked: String,
+        /// Where the change is undone, the token in it.
+        link: String,
+        /// For how many hours it is good.
+        hours: u32,
+    },
+    /// The account has its former address again; for that one.
+    EmailChangeUndone,
+    /// The account has a new password.
+    PasswordChanged {
+        /// Where a forgotten password is replaced.
+        forgot_link: String,
+    },
+    /// Somebody signed in from a device that was not seen before.
+    NewDevice {
+        /// When; shown in the time zone of the person.
+        at: DateTime,
+        /// The network address.
+        ip: String,
+        /// The header as it came. Shown only as the names of the program and the system.
+        user_agent: Option<String>,
+    },
+    /// A refresh token was used twice, and its session was ended.
+    SessionReuse,
+    /// The account was closed.
+    AccountClosed {
+        /// Where it is opened again, the token in it; none where an administrator closed it.
+        link: Option<String>,
+        /// For how many hours it is good.
+        hours: u32,
+    },
+    /// The link that opens a closed account again.
+    ReactivateAccount {
+        /// Where it leads, the token in it.
+        link: String,
+        /// For how many hours it is good.
+        hours: u32,
+    },
+    /// The account was opened again.
+    AccountReopened,
+    /// The password will not be good for long.
+    PasswordExpires {
+        /// In how many days it ends; none are left at 0.
+        days: i64,
+        /// Its last day.
+        on: Date,
+    },
+}
+
+/// Whom a mail is for.
+#[derive(Clone, Debug)]
+pub struct Recipient {
+    /// The name to greet, in mails to a proved owner.
+    pub name: String,
+    /// Where the mail goes.
+    pub email: String,
+    /// BCP 47 tag of the language they want.
+    pub language: String,
+    /// IANA name of the time zone they live in.
+    pub timezone: String,
 }
 
 /// A mail as it is sent.
@@ -31,6 +112,8 @@ pub struct Message {
     pub from: String,
     /// Recipient.
     pub to: String,
+    /// The language it is written in.
+    pub language: String,
     /// One line.
     pub subject: String,
     /// The plain text.
@@ -41,77 +124,98 @@ pub struct Message {
     pub links: Vec<String>,
 }
 
-const TEMPLATES: &[(&str, &str)] = &[
-    ("layout.html", include_str!("templates/layout.html")),
-    (
-        "verify_email.txt",
-        include_str!("templates/en/verify_email.txt"),
-    ),
-    (
-        "verify_email.html",
-        include_str!("templates/en/verify_email.html"),
-    ),
-    (
-        "already_registered.txt",
-        include_str!("templates/en/already_registered.txt"),
-    ),
-    (
-        "already_registered.html",
-        include_str!("templates/en/already_registered.html"),
-    ),
-];
-
 impl Mail {
-    /// Writes the mail to `to`, whose name is `name`; `id` names it for good.
-    ///
-    /// The first line of a text template is the subject.
+    /// Writes the mail to `recipient`, in their language where there are texts in it; `id` names it
+    /// for good.
     ///
     /// # Errors
     /// If a template is broken, which a test excludes.
     pub fn render(
         &self,
         config: &Config,
-        name: &str,
-        to: &str,
+        recipient: &Recipient,
         id: Uuid,
     ) -> anyhow::Result<Message> {
-        let mut templates = Environment::new();
-        templates.set_auto_escape_callback(|name| {
-            if std::path::Path::new(name).extension() == Some("html".as_ref()) {
-                AutoEscape::Html
-            } else {
-                AutoEscape::None
-            }
-        });
-        for (name, source) in TEMPLATES {
-            templates
-                .add_template(name, source)
-                .with_context(|| format!("mail template {name}"))?;
-        }
-        let (template, links, hours) = match self {
-            Self::VerifyEmail { link, hours } => ("verify_email", vec![link.clone()], *hours),
-            Self::AlreadyRegistered => ("already_registered", Vec::new(), 0),
+        let language = template::lookup(&recipient.language);
+        let product = &*config.product_name;
+        let common = context! { product, email => &*recipient.email };
+        // Where it is not given, a template that names somebody cannot be filled.
+        let greeting = if self.knows_owner() {
+            context! { name => &*recipient.name }
+        } else {
+            Value::UNDEFINED
         };
-        let values = context! {
-            product => &*config.product_name, name, email => to, link => links.first(), hours,
-        };
-        let text = templates
-            .get_template(&format!("{template}.txt"))?
-            .render(&values)?;
-        let html = templates
-            .get_template(&format!("{template}.html"))?
-            .render(&values)?;
-        let (subject, text) = text
-            .split_once("\n\n")
-            .context("a mail begins with its subject")?;
+        let own = self.values(language, &recipient.timezone)?;
+        let values = context! { ..common, ..greeting, ..own };
+        let filled = template::fill(language, product, self.template(), &values)?;
         Ok(Message {
             id: id.to_string(),
-            from: config.registration.mail_from.clone(),
-            to: to.to_owned(),
-            subject: subject.trim().to_owned(),
-            text: text.to_owned(),
-            html,
-            links,
+            from: config.mail.from.clone(),
+            to: recipient.email.clone(),
+            language: language.to_owned(),
+            subject: filled.subject,
+            text: filled.text,
+            html: filled.html,
+            links: filled.links,
+        })
+    }
+
+    fn template(&self) -> &'static str {
+        match self {
+            Self::VerifyEmail { .. } => "verify_email",
+            Self::AlreadyRegistered => "already_registered",
+            Self::ResetPassword { .. } => "reset_password",
+            Self::ConfirmEmailChange { .. } => "confirm_email_change",
+            Self::EmailChanged { .. } => "email_changed",
+            Self::EmailChangeUndone => "email_change_undone",
+            Self::PasswordChanged { .. } => "password_changed",
+            Self::NewDevice { .. } => "new_device",
+            Self::SessionReuse => "session_reuse",
+            Self::AccountClosed { link: Some(_), .. } => "account_closed",
+            Self::AccountClosed { link: None, .. } => "account_closed_by_administrator",
+            Self::ReactivateAccount { .. } => "reactivate_account",
+            Self::AccountReopened => "account_reopened",
+            Self::PasswordExpires { .. } => "password_expires",
+        }
+    }
+
+    /// Whether whoever reads the address is known to be the person behind the account.
+    fn knows_owner(&self) -> bool {
+        !matches!(
+            self,
+            Self::VerifyEmail { .. } | Self::ConfirmEmailChange { .. }
+        )
+    }
+
+    fn values(&self, language: &str, timezone: &str) -> anyhow::Result<Value> {
+        Ok(match self {
+            Self::VerifyEmail { link, hours }
+            | Self::ResetPassword { link, hours }
+            | Self::ConfirmEmailChange { link, hours }
+            | Self::ReactivateAccount { link, hours } => context! { link, hours },
+            Self::AccountClosed { link, hours } => context! { link, hours },
+            Self::EmailChanged {
+                new_email_masked,
+                link,
+                hours,
+            } => context! { new_email => new_email_masked, link, hours },
+            Self::PasswordChanged { forgot_link } => context! { forgot_link },
+            Self::NewDevice { at, ip, user_agent } => {
+                // The profile takes only zones that are known.
+                let zone = timezone.parse().unwrap_or(Tz::UTC);
+                let local = at.with_timezone(&zone);
+                let zone = local.format("%Z").to_string();
+                let at = template::moment(language, local.naive_local(), &zone)?;
+                let device = user_agent.as_deref().and_then(device);
+                context! { at, ip, device }
+            }
+            Self::PasswordExpires { days, on } => {
+                context! { days, date => template::day(language, **on)? }
+            }
+            Self::AlreadyRegistered
+            | Self::EmailChangeUndone
+            | Self::SessionReuse
+            | Self::AccountReopened => Value::UNDEFINED,
         })
     }
 }

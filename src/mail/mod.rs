@@ -1,11 +1,15 @@
 //! Mails: what they say and where they go. It queues nothing and retries nothing; the worker does.
 
+mod device;
 pub mod message;
+pub mod smtp;
+mod template;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use message::{Mail, Message};
+pub use message::{Mail, Message, Recipient};
+pub use smtp::{Smtp, Undeliverable};
 
 /// Most mails that the inbox keeps; older ones are dropped.
 const INBOX_SIZE: usize = 500;
@@ -15,6 +19,8 @@ const INBOX_SIZE: usize = 500;
 pub enum Mailer {
     /// Into memory, to be read on the inbox page and in tests; the newest 500 are kept.
     Inbox(Inbox),
+    /// To people, through a mail server.
+    Smtp(Smtp),
     /// Nowhere yet: mails wait in the queue until the server is started with a way to send them.
     Held,
 }
@@ -28,17 +34,14 @@ impl Mailer {
     /// it is the same mail sent twice.
     ///
     /// # Errors
-    /// If it cannot be handed over now.
-    #[expect(
-        clippy::unused_async,
-        reason = "a mailer that speaks to a server waits"
-    )]
+    /// [`Undeliverable`] if trying again is of no use; anything else if it cannot be handed over now.
     pub async fn send(&self, message: Message) -> anyhow::Result<()> {
         match self {
             Self::Inbox(inbox) => {
                 inbox.put(message);
                 Ok(())
             }
+            Self::Smtp(smtp) => smtp.send(&message).await,
             Self::Held => anyhow::bail!("no way to send mails is configured"),
         }
     }
@@ -48,8 +51,14 @@ impl Mailer {
     pub fn inbox(&self) -> Option<&Inbox> {
         match self {
             Self::Inbox(inbox) => Some(inbox),
-            Self::Held => None,
+            Self::Smtp(_) | Self::Held => None,
         }
+    }
+
+    /// Whether mails get anywhere.
+    #[must_use]
+    pub fn sends(&self) -> bool {
+        !matches!(self, Self::Held)
     }
 }
 

@@ -10,8 +10,9 @@ use crate::app::App;
 use crate::auth::requester::{Actor, ClientInfo};
 use crate::crypto::token::{PlainToken, TokenHash};
 use crate::error::{Error, Result, UserError, UserErrorCode};
-use crate::mail::Mail;
+use crate::mail::{Mail, Recipient};
 use crate::models::job::Job;
+use crate::models::profile::Profile;
 use crate::models::user::{AccountStatus, User};
 use crate::models::verification_token::{
     NewVerificationToken, VerificationKind, VerificationToken,
@@ -117,8 +118,24 @@ pub async fn carry_out(app: &App, job: &Job, id: Uuid) -> Result<()> {
             (user, Mail::AlreadyRegistered)
         }
     };
-    let message = mail.render(&app.config, &user.full_name, &user.email, id)?;
+    let recipient = recipient(app, user).await?;
+    let message = mail.render(&app.config, &recipient, id)?;
     Ok(app.mailer.send(message).await?)
+}
+
+/// Whom a mail to the account is for, and how they want to read it.
+async fn recipient(app: &App, user: User) -> Result<Recipient> {
+    let mut conn = app.db.conn().await?;
+    let profile = Profile::by_users(&mut conn, &[user.id]).await?.pop();
+    let (language, timezone) = profile
+        .map(|profile| (profile.language, profile.timezone))
+        .unwrap_or_default();
+    Ok(Recipient {
+        name: user.full_name,
+        email: user.email.0,
+        language,
+        timezone,
+    })
 }
 
 async fn load(app: &App, id: Uuid) -> Result<Option<User>> {

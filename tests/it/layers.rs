@@ -50,7 +50,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         paths: &["mail"],
-        only: Some(&["config", "mail"]),
+        only: Some(&["config", "mail", "scalar"]),
         ours: &[],
         crates: &["axum", "diesel", "diesel_async"],
     },

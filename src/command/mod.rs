@@ -2,6 +2,7 @@
 
 mod database;
 mod keys;
+mod mail;
 mod serve;
 mod user;
 
@@ -46,6 +47,11 @@ enum Command {
     Keys {
         #[command(subcommand)]
         action: keys::Keys,
+    },
+    /// Work with mails that were not sent yet
+    Mail {
+        #[command(subcommand)]
+        action: mail::Mail,
     },
     /// Work with settings
     Config {
@@ -101,6 +107,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
                 Command::Migrate { direction } => migrate(&config, &direction).await,
                 Command::User { action } => user::run(config, action).await,
                 Command::Keys { action } => keys::run(config, action).await,
+                Command::Mail { action } => mail::run(config, action).await,
                 Command::Schema { .. } | Command::Config { .. } => Ok(()),
             }
         }

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Timestamptz};
+use diesel::sql_types::{self, Array, BigInt, Timestamptz};
 use diesel_async::RunQueryDsl;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -40,7 +40,74 @@ pub struct Claimed {
     pub created_at: DateTime,
 }
 
+/// A mail that was not sent yet.
+#[derive(QueryableByName, Debug)]
+#[diesel(table_name = jobs)]
+#[expect(missing_docs, reason = "the columns are described in the database")]
+pub struct Unsent {
+    pub id: Uuid,
+    pub payload: Json,
+    pub attempts: i32,
+    pub run_at: DateTime,
+    pub last_error: Option<String>,
+    pub failed_at: Option<DateTime>,
+}
+
+impl Unsent {
+    /// The text that the payload has under `key`.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.payload.get(key)?.as_str()
+    }
+
+    /// Whether it is a mail; a job that this version does not know may be one.
+    fn is_mail(&self) -> bool {
+        serde_json::from_value(self.payload.0.clone()).map_or(true, |job: Job| job.is_mail())
+    }
+}
+
 impl Job {
+    /// Whether carrying it out sends a mail.
+    #[must_use]
+    pub fn is_mail(&self) -> bool {
+        match self {
+            Self::VerifyEmail { .. } | Self::AlreadyRegistered { .. } => true,
+        }
+    }
+
+    /// The mails that were not sent yet, the oldest first; those that were given up among them.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn unsent_mails(conn: &mut Conn) -> QueryResult<Vec<Unsent>> {
+        let mut unsent: Vec<Unsent> = diesel::sql_query(
+            "SELECT id, payload, attempts, run_at, last_error, failed_at FROM jobs ORDER BY created_at, id",
+        )
+        .load(conn)
+        .await?;
+        unsent.retain(Unsent::is_mail);
+        Ok(unsent)
+    }
+
+    /// Lets these jobs begin anew at once, given up or not; gives how many there were. Leaves alone
+    /// what a worker holds.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn retry(conn: &mut Conn, ids: &[Uuid], now: DateTime) -> QueryResult<usize> {
+        // From now on it has as long as a new one has, and workers are told as of a new one.
+        diesel::sql_query(
+            "WITH again AS ( \
+                 UPDATE jobs SET failed_at = NULL, attempts = 0, run_at = $2, created_at = $2, locked_until = NULL \
+                 WHERE id = ANY($1) AND (locked_until IS NULL OR locked_until <= $2) RETURNING id \
+             ) SELECT pg_notify('jobs', '') FROM again",
+        )
+        .bind::<Array<sql_types::Uuid>, _>(ids)
+        .bind::<Timestamptz, _>(now)
+        .execute(conn)
+        .await
+    }
+
     /// Queues the job; it runs once the transaction around it is committed.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ mod keys;
 mod layers;
 mod leak;
 mod login;
+mod mail;
 mod media;
 mod migrations;
 mod nulls;

@@ -7,9 +7,11 @@ pub mod http;
 pub mod node;
 pub mod postgres;
 pub mod process;
+pub mod python;
 pub mod raw;
 pub mod served;
 pub mod server;
+pub mod smtp;
 
 pub use app::TestApp;
 pub use client::{Answer, Client};

@@ -115,7 +115,12 @@ fn install(folder: &Path) {
 }
 
 /// Runs a program in `folder` to its end; gives what it printed, on either stream.
-fn run(mut command: Command, folder: &Path, name: &str, limit: Duration) -> (ExitStatus, String) {
+pub fn run(
+    mut command: Command,
+    folder: &Path,
+    name: &str,
+    limit: Duration,
+) -> (ExitStatus, String) {
     // A file and not a pipe, which whatever the program started could hold open.
     let log = folder.join(format!("{name}.log"));
     let output = File::create(&log).expect("a file under target/");

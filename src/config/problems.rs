@@ -43,6 +43,13 @@ impl Config {
             check(true, problem);
         }
         check(
+            self.mail
+                .smtp_ca_file
+                .as_ref()
+                .is_some_and(|file| !file.is_file()),
+            "CARDEA_SMTP_CA_FILE names no file",
+        );
+        check(
             !(1..=40).contains(&self.mail.smtp_timeout_secs),
             "CARDEA_SMTP_TIMEOUT_SECS must lie between 1 and 40",
         );

@@ -51,7 +51,7 @@ class Handler:
             "at": time.time(),
             "from": envelope.mail_from,
             "to": envelope.rcpt_tos,
-            "tls": session.ssl is not None,
+            "tls": server.transport.get_extra_info("ssl_object") is not None,
             "user": session.auth_data.login.decode() if session.authenticated else None,
             "hello": session.host_name,
             "peer": session.peer[1],
@@ -70,7 +70,8 @@ class Handler:
 
 def authenticate(server, session, envelope, mechanism, data):
     good = [data.login.decode(), data.password.decode()] == settings.get("credentials")
-    return AuthResult(success=good, auth_data=data)
+    # Not handled: the library says so, which it does not by itself.
+    return AuthResult(success=good, handled=False, auth_data=data)
 
 
 def context():

@@ -1,0 +1,163 @@
+//! The way to the mail server: who it is, who we are, and what nobody on the way gets to see.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::TestApp;
+use crate::harness::smtp::MailServer;
+
+/// A certificate authority of the test, and a server's certificate from it.
+struct Authority {
+    folder: TempDir,
+}
+
+impl Authority {
+    /// With a certificate that is made out to `host`.
+    fn certifying(host: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut authority = CertificateParams::default();
+        let name = format!("Authority of {host}");
+        authority.distinguished_name.push(DnType::CommonName, name);
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = || KeyPair::generate().expect("a key");
+        let authority = CertifiedIssuer::self_signed(authority, key()).expect("a certificate");
+        let server = CertificateParams::new([host.to_owned()]).expect("a name");
+        let server_key = key();
+        let server = server
+            .signed_by(&server_key, &authority)
+            .expect("a certificate");
+        for (file, content) in [
+            ("authority.pem", authority.pem()),
+            ("server.pem", server.pem()),
+            ("server.key", server_key.serialize_pem()),
+        ] {
+            fs::write(folder.path().join(file), content).expect("a file");
+        }
+        Self { folder }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Settings of a server with the certificate, which wants an account.
+    fn server(&self, tls: &str) -> Value {
+        json!({
+            "tls": tls, "certificate": self.file("server.pem"), "key": self.file("server.key"),
+            "credentials": ["cardea", "p:w/ä"],
+        })
+    }
+}
+
+/// Sends one mail to the server at `url`; gives what the job failed with.
+async fn send(url: &str, trusted: Option<&Path>) -> String {
+    let mut flags = vec![
+        format!("--smtp-url={url}"),
+        "--smtp-timeout-secs=3".to_owned(),
+    ];
+    flags.extend(trusted.map(|file| format!("--smtp-ca-file={}", file.display())));
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let app = TestApp::with(&flags).await;
+    app.register("ada").await;
+    app.run_jobs().await;
+    assert_eq!(
+        app.db.text("SELECT count(failed_at)::text FROM jobs").await,
+        "0",
+        "none is given up"
+    );
+    app.db.text("SELECT last_error FROM jobs").await
+}
+
+/// `p:w/ä`, as it is written in an address.
+const USER: &str = "cardea:p%3Aw%2F%C3%A4@";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn starttls_and_tls_from_the_start_protect_the_password_and_the_mail() {
+    let authority = Authority::certifying("localhost");
+    for (scheme, tls) in [("smtp", "starttls"), ("smtps", "implicit")] {
+        let Some(server) = MailServer::with(authority.server(tls)).await else {
+            return;
+        };
+        let url = format!("{scheme}://{USER}localhost:{}", server.port);
+        assert_eq!(
+            send(&url, Some(&authority.file("authority.pem"))).await,
+            "",
+            "{tls}"
+        );
+        let mails = server.mails();
+        assert_eq!(mails.len(), 1);
+        assert_eq!(
+            (&mails[0]["tls"], &mails[0]["user"]),
+            (&json!(true), &json!("cardea"))
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_another_host_or_of_a_stranger_gets_no_mail() {
+    let other = Authority::certifying("mail.example.org");
+    let authority = Authority::certifying("localhost");
+    for (scheme, tls) in [("smtp", "starttls"), ("smtps", "implicit")] {
+        let Some(server) = MailServer::with(other.server(tls)).await else {
+            return;
+        };
+        let url = format!("{scheme}://{USER}localhost:{}", server.port);
+        let error = send(&url, Some(&other.file("authority.pem"))).await;
+        assert!(error.contains("not valid for name"), "{error}");
+        assert_eq!(server.mails(), Vec::<Value>::new());
+
+        let server = MailServer::with(authority.server(tls))
+            .await
+            .expect("Python");
+        let url = format!("{scheme}://{USER}localhost:{}", server.port);
+        for trusted in [None, Some(other.file("authority.pem"))] {
+            let error = send(&url, trusted.as_deref()).await;
+            assert!(error.contains("UnknownIssuer"), "{error}");
+        }
+        assert_eq!(server.mails(), Vec::<Value>::new());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_tls_gets_neither_password_nor_mail() {
+    // As if somebody on the way had taken STARTTLS out of what the server offers.
+    let Some(server) = MailServer::with(json!({ "credentials": ["cardea", "p:w/ä"] })).await
+    else {
+        return;
+    };
+    let error = send(&format!("smtp://{USER}localhost:{}", server.port), None).await;
+    assert!(error.starts_with("the mail server gives no TLS"), "{error}");
+    let error = send(&format!("smtps://{USER}localhost:{}", server.port), None).await;
+    assert!(
+        error.starts_with("the mail server cannot be reached"),
+        "{error}"
+    );
+    assert_eq!(server.mails(), Vec::<Value>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_wants_an_account_takes_mails_only_with_the_right_one_and_none_is_lost() {
+    let Some(server) = MailServer::with(json!({ "credentials": ["cardea", "p:w/ä"] })).await
+    else {
+        return;
+    };
+    let address = format!("127.0.0.1:{}?tls=none", server.port);
+    let none = send(&format!("smtp://{address}"), None).await;
+    assert!(
+        none.starts_with("the mail server refuses the sender: 530"),
+        "{none}"
+    );
+    let wrong = send(&format!("smtp://cardea:guess@{address}"), None).await;
+    assert!(
+        wrong.starts_with("the mail server lets us not in: 535"),
+        "{wrong}"
+    );
+    assert!(!wrong.contains("guess"), "{wrong}");
+    assert_eq!(server.mails(), Vec::<Value>::new());
+    assert_eq!(send(&format!("smtp://{USER}{address}"), None).await, "");
+    assert_eq!(server.mails()[0]["user"], "cardea");
+}

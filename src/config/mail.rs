@@ -127,6 +127,39 @@ impl MailConfig {
     }
 }
 
+impl MailConfig {
+    /// What of these settings cannot hold, one line each.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let file = self.smtp_ca_file.as_ref();
+        let limits = [
+            (
+                file.is_none_or(|file| file.is_file()),
+                "CARDEA_SMTP_CA_FILE names no file",
+            ),
+            // A worker gives a job up after 45 seconds.
+            (
+                (1..=40).contains(&self.smtp_timeout_secs),
+                "CARDEA_SMTP_TIMEOUT_SECS must lie between 1 and 40",
+            ),
+            (
+                (1..=50).contains(&self.smtp_connections),
+                "CARDEA_SMTP_CONNECTIONS must lie between 1 and 50",
+            ),
+        ];
+        [self.sender().err(), self.server().err()]
+            .into_iter()
+            .flatten()
+            .chain(
+                limits
+                    .into_iter()
+                    .filter(|limit| !limit.0)
+                    .map(|limit| limit.1),
+            )
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
 impl SmtpServer {
     /// Whether nothing leaves this machine on the way there.
     #[must_use]

@@ -9,7 +9,7 @@ impl Config {
     /// Every setting that cannot hold, one line each; empty when all is well.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
-        let mut found = Vec::new();
+        let mut found = self.mail.problems();
         let mut check = |wrong: bool, problem: &str| {
             if wrong {
                 found.push(problem.to_owned());
@@ -36,27 +36,6 @@ impl Config {
                 "CARDEA_VERIFY_EMAIL_URL must be an address that contains {token}",
             );
         }
-        if let Err(problem) = self.mail.sender() {
-            check(true, problem);
-        }
-        if let Err(problem) = self.mail.server() {
-            check(true, problem);
-        }
-        check(
-            self.mail
-                .smtp_ca_file
-                .as_ref()
-                .is_some_and(|file| !file.is_file()),
-            "CARDEA_SMTP_CA_FILE names no file",
-        );
-        check(
-            !(1..=40).contains(&self.mail.smtp_timeout_secs),
-            "CARDEA_SMTP_TIMEOUT_SECS must lie between 1 and 40",
-        );
-        check(
-            !(1..=50).contains(&self.mail.smtp_connections),
-            "CARDEA_SMTP_CONNECTIONS must lie between 1 and 50",
-        );
         check(
             self.database.pool_size < 2,
             "CARDEA_DATABASE_POOL_SIZE must be at least 2",

@@ -28,11 +28,11 @@ const SYSTEMS: &[(&str, &str)] = &[
 
 /// Names such as `Firefox, Windows`; none if neither is known.
 pub(super) fn device(user_agent: &str) -> Option<String> {
-    let named = |table: &[(&str, &'static str)]| {
+    let find = |table: &[(&str, &'static str)]| {
         let mark = table.iter().find(|(mark, _)| user_agent.contains(mark));
         mark.map(|(_, name)| *name)
     };
-    let names: Vec<_> = [named(PROGRAMS), named(SYSTEMS)]
+    let names: Vec<_> = [find(PROGRAMS), find(SYSTEMS)]
         .into_iter()
         .flatten()
         .collect();

@@ -178,27 +178,18 @@ fn address(block: Block) -> Option<String> {
 }
 
 fn text(blocks: &[Block], product: &str) -> String {
-    let mut text = String::new();
-    for block in blocks {
-        match block {
-            Block::Text { text: paragraph } => text.push_str(&wrap(paragraph, "")),
-            Block::List { items } => {
-                let items: Vec<_> = items
-                    .iter()
-                    .map(|item| format!("- {}", wrap(item, "  ")))
-                    .collect();
-                text.push_str(&items.join("\n"));
-            }
-            // On a line by itself, so that no reader takes a full stop for a part of it.
-            Block::Link { label, address } => {
-                text.push_str(&format!("{label}:\n{address}"));
-            }
+    let block = |block: &Block| match block {
+        Block::Text { text } => wrap(text, ""),
+        Block::List { items } => {
+            let item = |item: &String| format!("- {}", wrap(item, "  "));
+            items.iter().map(item).collect::<Vec<_>>().join("\n")
         }
-        text.push_str("\n\n");
-    }
-    text.push_str(product);
-    text.push('\n');
-    text
+        // On a line by itself, so that no reader takes a full stop for a part of it.
+        Block::Link { label, address } => format!("{label}:\n{address}"),
+    };
+    let signature = format!("{product}\n");
+    let blocks = blocks.iter().map(block).chain([signature]);
+    blocks.collect::<Vec<_>>().join("\n\n")
 }
 
 /// Breaks a line between words; the lines after the first begin with `indent`.

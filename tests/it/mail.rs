@@ -283,3 +283,37 @@ async fn mails_share_a_connection() {
     assert_eq!(server.mails().len(), 60);
     assert_eq!(peers.len(), 2, "fifty mails to a connection");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_that_is_given_up_half_way_leaves_no_answer_to_the_next_mail() {
+    let Some(mut server) = MailServer::plain().await else {
+        return;
+    };
+    server.rule(&json!({ "slow@example.org": "hang", "bad@example.org": "550 5.1.1 Unknown" }));
+    let app = sender(&server.url(), &["--smtp-connections=1"]).await;
+    for name in ["good", "slow", "bad", "last"] {
+        app.register(name).await;
+    }
+    assert_eq!(app.run_jobs().await, 4);
+    let expected = "1 waits the mail server took too long; 1 dead 550 5.1.1 Unknown";
+    assert_eq!(jobs(&app).await, expected);
+    assert_eq!(
+        server.recipients(),
+        ["good@example.org", "last@example.org"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_connections_and_says_nothing_holds_nobody_longer_than_the_limit() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let port = silent.local_addr().expect("an address").port();
+    let app = sender(&format!("smtp://127.0.0.1:{port}"), &[]).await;
+    app.register("ada").await;
+    let begun = Instant::now();
+    assert_eq!(app.run_jobs().await, 1);
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert_eq!(jobs(&app).await, "1 waits the mail server took too long");
+}

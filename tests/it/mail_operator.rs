@@ -4,6 +4,7 @@ use cardea::worker;
 use serde_json::json;
 
 use crate::harness::app::email;
+use crate::harness::process::until;
 use crate::harness::smtp::MailServer;
 use crate::harness::{Program, TestApp};
 
@@ -98,6 +99,27 @@ async fn a_job_of_another_version_is_listed_as_a_mail_may_be_and_stays_when_trie
         program.run(&["mail", "retry", "--all"]).success(),
         "1 of 1 begin anew.\n"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_sends_through_the_mail_server_that_it_is_given_and_shows_no_inbox() {
+    let Some(mail_server) = MailServer::plain().await else {
+        return;
+    };
+    let app = TestApp::new().await;
+    let url = mail_server.url();
+    tokio::task::spawn_blocking(move || {
+        let program = Program::on(&app.db.url()).with("CARDEA_SMTP_URL", &url);
+        let server = program.serve();
+        server.register("ada");
+        until("the mail", || {
+            (mail_server.recipients() == [email("ada")]).then_some(())
+        });
+        assert_eq!(server.get("/inbox").status, 404);
+        server.stop("TERM").success();
+    })
+    .await
+    .expect("it runs");
 }
 
 #[test]

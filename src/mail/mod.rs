@@ -3,6 +3,7 @@
 mod device;
 pub mod message;
 pub mod smtp;
+mod starttls;
 mod template;
 
 use std::collections::VecDeque;

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,10 +22,12 @@ use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::{Error, client::TlsVersion};
 use lettre::{Address, Message as Letter};
 use secrecy::ExposeSecret as _;
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use crate::config::{Config, SmtpServer, SmtpTls};
 use crate::mail::Message;
+use crate::mail::starttls::Upgradable;
 
 /// How long a connection is kept without use; servers close theirs after minutes.
 const IDLE: Duration = Duration::from_secs(30);
@@ -136,6 +139,8 @@ impl Smtp {
 enum Failure {
     /// This mail will not get there.
     Mail(Error),
+    /// Nobody answers at the server's address.
+    Away(io::Error),
     /// It may get there later.
     Now(&'static str, Error),
 }
@@ -144,6 +149,7 @@ impl Failure {
     fn told(self, to: &str) -> anyhow::Error {
         match self {
             Self::Mail(error) => Undeliverable(tell(&error, to)).into(),
+            Self::Away(error) => anyhow!("the mail server cannot be reached: {error}"),
             Self::Now(stage, error) => anyhow!("{stage}: {}", tell(&error, to)),
         }
     }
@@ -209,30 +215,39 @@ impl Inner {
 
     async fn connect(&self) -> Result<Kept, Failure> {
         let server = &self.server;
-        let implicit = self.tls.clone().filter(|_| server.tls == SmtpTls::Implicit);
         let address = (&*server.host, server.port);
-        let limit = Some(self.time_limit);
-        let connecting =
-            AsyncSmtpConnection::connect_tokio1(address, limit, &self.hello, implicit, None);
-        let mut connection = connecting
-            .await
-            .map_err(|error| Failure::Now("the mail server cannot be reached", error))?;
-        if let Some(tls) = self.tls.clone().filter(|_| server.tls == SmtpTls::Starttls) {
-            let upgraded = connection.starttls(tls, &self.hello).await;
-            upgraded.map_err(|error| Failure::Now("the mail server gives no TLS", error))?;
-        }
+        let away = |error| Failure::Now("the mail server cannot be reached", error);
+        let connection = match &self.tls {
+            Some(tls) if server.tls == SmtpTls::Starttls => {
+                let tcp = TcpStream::connect(address).await.map_err(Failure::Away)?;
+                let stream = Box::new(Upgradable::new(tcp));
+                let connecting = AsyncSmtpConnection::connect_with_transport(stream, &self.hello);
+                let mut connection = connecting.await.map_err(away)?;
+                let upgraded = connection.starttls(tls.clone(), &self.hello).await;
+                upgraded.map_err(|error| Failure::Now("the mail server gives no TLS", error))?;
+                connection
+            }
+            tls => {
+                let (limit, tls) = (Some(self.time_limit), tls.clone());
+                AsyncSmtpConnection::connect_tokio1(address, limit, &self.hello, tls, None)
+                    .await
+                    .map_err(away)?
+            }
+        };
+        let mut kept = Kept {
+            connection,
+            since: Instant::now(),
+            mails: 0,
+        };
         if let Some((user, password)) = &server.credentials {
             let credentials = Credentials::new(user.clone(), password.expose_secret().to_owned());
-            let signed_in = connection
+            let signed_in = kept
+                .connection
                 .auth(&[Mechanism::Plain, Mechanism::Login], &credentials)
                 .await;
             signed_in.map_err(|error| Failure::Now("the mail server lets us not in", error))?;
         }
-        Ok(Kept {
-            connection,
-            since: Instant::now(),
-            mails: 0,
-        })
+        Ok(kept)
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Kept>> {

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 use crate::harness::TestApp;
 use crate::harness::smtp::MailServer;
@@ -160,4 +163,59 @@ async fn a_server_that_wants_an_account_takes_mails_only_with_the_right_one_and_
     assert_eq!(server.mails(), Vec::<Value>::new());
     assert_eq!(send(&format!("smtp://{USER}{address}"), None).await, "");
     assert_eq!(server.mails()[0]["user"], "cardea");
+}
+
+/// Somebody on the way to `port`, who sends `answers` along with the server's answer to STARTTLS.
+async fn meddler(port: u16, answers: &'static str) -> (u16, JoinSet<std::io::Result<()>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let own = listener.local_addr().expect("an address").port();
+    let mut work = JoinSet::new();
+    work.spawn(async move {
+        let (client, _) = listener.accept().await?;
+        let server = TcpStream::connect(("127.0.0.1", port)).await?;
+        let (mut client_says, mut to_client) = client.into_split();
+        let (mut server_says, mut to_server) = server.into_split();
+        let upward = async { tokio::io::copy(&mut client_says, &mut to_server).await };
+        let downward = async {
+            let mut buffer = [0; 4096];
+            while let length @ 1.. = server_says.read(&mut buffer).await? {
+                let mut said = buffer[..length].to_vec();
+                if said.starts_with(b"220 Ready to start TLS") {
+                    said.extend_from_slice(answers.as_bytes());
+                }
+                to_client.write_all(&said).await?;
+            }
+            to_client.shutdown().await?;
+            std::io::Result::Ok(())
+        };
+        tokio::try_join!(upward, downward).map(drop)
+    });
+    (own, work)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_from_before_tls_are_not_taken_for_the_server_s() {
+    let authority = Authority::certifying("localhost");
+    let mut settings = authority.server("starttls");
+    settings
+        .as_object_mut()
+        .expect("an object")
+        .remove("credentials");
+    let Some(mut server) = MailServer::with(settings).await else {
+        return;
+    };
+    // So that only an answer of somebody else can say that the mail is accepted.
+    server.rule(&json!({ "*": "hang" }));
+    let accepted = "250 mail.test\r\n250 OK\r\n250 OK\r\n354 Go on\r\n250 Accepted\r\n";
+    let (port, _meddling) = meddler(server.port, accepted).await;
+    let trusted = authority.file("authority.pem");
+    let error = send(&format!("smtp://localhost:{port}"), Some(&trusted)).await;
+    assert!(
+        error.starts_with("the mail server gives no TLS"),
+        "{error:?}"
+    );
+    // Whoever only passes on is let through, up to the server's own silence.
+    let (port, _meddling) = meddler(server.port, "").await;
+    let error = send(&format!("smtp://localhost:{port}"), Some(&trusted)).await;
+    assert_eq!(error, "the mail server took too long");
 }

@@ -38,10 +38,9 @@ async fn a_person_registers_proves_the_address_and_is_signed_in() {
     let mails = app.mails();
     assert_eq!(mails.len(), 1);
     assert_eq!(mails[0].to, "ada@example.org");
-    assert_eq!(mails[0].subject, "Confirm your address for Cardea");
-    assert!(
-        mails[0].text.contains(&mails[0].links[0]) && mails[0].html.contains("Confirm my address")
-    );
+    assert_eq!(mails[0].subject, "Bestätige deine Adresse für Cardea");
+    assert!(mails[0].text.contains(&mails[0].links[0]));
+    assert!(mails[0].html.contains("Meine Adresse bestätigen"));
 
     assert!(
         !mails[0].text.contains("Lovelace") && !mails[0].html.contains("Lovelace"),

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use crate::auth::access_cache::AccessCache;
 use crate::auth::access_token::{self, Claims, KeySet};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -34,6 +35,8 @@ pub struct App {
     pub passwords: PasswordHasher,
     /// Signs and verifies access tokens.
     pub keys: KeySet,
+    /// What is remembered of live sessions.
+    pub access: AccessCache,
     /// Where mails go.
     pub mailer: Mailer,
     /// What time it is.
@@ -83,6 +86,7 @@ impl App {
             db,
             passwords,
             keys,
+            access: AccessCache::default(),
             mailer,
             clock,
             tasks: TaskTracker::new(),

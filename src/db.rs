@@ -1,8 +1,10 @@
 //! Connections to PostgreSQL and the migrations compiled in. It knows no table.
 
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
 use diesel::connection::InstrumentationEvent;
@@ -19,7 +21,7 @@ use diesel_async::{
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use futures_util::FutureExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio_postgres::NoTls;
+use tokio_postgres::{AsyncMessage, NoTls};
 
 use crate::config::DatabaseConfig;
 use crate::error::{Error, Result};
@@ -42,6 +44,20 @@ pub struct Db {
     pool: Pool<Conn>,
     url: SecretString,
     statements: Arc<AtomicU64>,
+}
+
+/// What comes by a channel that is followed.
+#[derive(Debug)]
+pub enum Heard {
+    /// From now on nothing is missed until the connection is lost.
+    Began,
+    /// The payload of a notification.
+    Notification(String),
+    /// The database is asked for a sign of life.
+    Asking,
+    /// It gave the sign that it was asked for at this instant; every notification of what was
+    /// committed before was heard.
+    Alive(Instant),
 }
 
 impl Db {
@@ -138,6 +154,61 @@ impl Db {
                 .execute(&mut conn)
                 .await?;
         Ok(found > 0)
+    }
+
+    /// Follows `channel` on a connection of its own until that is lost; tells `heard` what comes by
+    /// it, in order. Whenever `next` ends, but at least each `interval`, it asks the database for a
+    /// sign of life on the same connection, and does not wait for one longer than `patience`.
+    ///
+    /// # Errors
+    /// Why the connection was lost; it does not end otherwise.
+    pub async fn follow<N: Future<Output = ()>>(
+        &self,
+        channel: &'static str,
+        (interval, patience): (Duration, Duration),
+        next: impl Fn() -> N,
+        heard: impl Fn(Heard),
+    ) -> anyhow::Result<Infallible> {
+        let address: tokio_postgres::Config = self
+            .url
+            .expose_secret()
+            .parse()
+            .map_err(|_| anyhow!("the address is not well formed"))?;
+        let connected = address.connect(NoTls);
+        let (client, mut connection) = tokio::time::timeout(CONNECT_TIMEOUT, connected).await??;
+        let listened = async {
+            loop {
+                match poll_fn(|context| connection.poll_message(context)).await {
+                    Some(Ok(AsyncMessage::Notification(notification))) => {
+                        heard(Heard::Notification(notification.payload().to_owned()));
+                    }
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return anyhow::Error::from(error),
+                    None => return anyhow!("the database closed the connection"),
+                }
+            }
+        };
+        let lived = async {
+            let listen = client.batch_execute(&format!("LISTEN {channel}")).await;
+            listen.map_err(anyhow::Error::from)?;
+            heard(Heard::Began);
+            loop {
+                let asked = Instant::now();
+                heard(Heard::Asking);
+                tokio::time::timeout(patience, client.batch_execute("SELECT 1"))
+                    .await
+                    .map_err(|_| anyhow!("no answer in {patience:?}"))??;
+                heard(Heard::Alive(asked));
+                // Whether somebody asked or the time is over makes no difference.
+                let _ = tokio::time::timeout(interval, next()).await;
+            }
+        };
+        tokio::select! {
+            // Notifications first: what came before an answer is heard before it.
+            biased;
+            error = listened => Err(error),
+            lived = lived => lived,
+        }
     }
 
     /// A connection of its own that is told of every notification on `channel`.

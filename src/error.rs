@@ -20,6 +20,8 @@ pub enum Error {
     Refused(Vec<UserError>),
     /// Needs a session.
     Unauthenticated,
+    /// Needs a session whose owner proved to be at the keyboard a short time ago.
+    ReauthenticationRequired,
     /// The caller may not do this.
     Forbidden,
     /// An argument of a query is malformed.

@@ -17,6 +17,7 @@ pub mod embedded;
 pub mod error;
 pub mod graphql;
 pub mod http;
+pub mod listener;
 pub mod mail;
 pub mod models;
 pub mod scalar;

@@ -15,6 +15,17 @@ diesel::table! {
 }
 
 diesel::table! {
+    email_changes (id) {
+        id -> Uuid,
+        user_id -> Uuid,
+        new_email -> Text,
+        old_email -> Text,
+        requested_at -> Timestamptz,
+        confirmed_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     jobs (id) {
         id -> Uuid,
         payload -> Jsonb,
@@ -24,6 +35,16 @@ diesel::table! {
         last_error -> Nullable<Text>,
         failed_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    known_devices (user_id, device_hash, network_hash) {
+        user_id -> Uuid,
+        device_hash -> Bytea,
+        network_hash -> Bytea,
+        first_seen_at -> Timestamptz,
+        last_seen_at -> Timestamptz,
     }
 }
 
@@ -80,6 +101,8 @@ diesel::table! {
     rate_limits (key) {
         key -> Bytea,
         full_at -> Timestamptz,
+        tries -> Int4,
+        subject -> Nullable<Bytea>,
     }
 }
 
@@ -115,16 +138,16 @@ diesel::table! {
         id -> Uuid,
         user_id -> Uuid,
         refresh_token_hash -> Bytea,
-        previous_refresh_token_hash -> Nullable<Bytea>,
         remember_me -> Bool,
         ip_address -> Nullable<Text>,
         user_agent -> Nullable<Text>,
         created_at -> Timestamptz,
         last_accessed_at -> Timestamptz,
-        refreshed_at -> Nullable<Timestamptz>,
         expires_at -> Timestamptz,
         revoked_at -> Nullable<Timestamptz>,
         revoked_reason -> Nullable<Text>,
+        successor_salt -> Nullable<Bytea>,
+        authenticated_at -> Timestamptz,
     }
 }
 
@@ -135,6 +158,14 @@ diesel::table! {
         private_key -> Bytea,
         created_at -> Timestamptz,
         signs_from -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    spent_refresh_tokens (token_hash) {
+        token_hash -> Bytea,
+        session_id -> Uuid,
+        spent_at -> Timestamptz,
     }
 }
 
@@ -177,6 +208,9 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         password_warned_at -> Nullable<Timestamptz>,
+        closed_at -> Nullable<Timestamptz>,
+        closed_by -> Nullable<Text>,
+        closed_reason -> Nullable<Text>,
     }
 }
 
@@ -194,6 +228,8 @@ diesel::table! {
 }
 
 diesel::joinable!(backgrounds -> users (user_id));
+diesel::joinable!(email_changes -> users (user_id));
+diesel::joinable!(known_devices -> users (user_id));
 diesel::joinable!(password_history -> users (user_id));
 diesel::joinable!(personalizations -> users (user_id));
 diesel::joinable!(profiles -> users (user_id));
@@ -201,13 +237,16 @@ diesel::joinable!(registration_claims -> users (user_id));
 diesel::joinable!(role_permissions -> permissions (permission_id));
 diesel::joinable!(role_permissions -> roles (role_id));
 diesel::joinable!(sessions -> users (user_id));
+diesel::joinable!(spent_refresh_tokens -> sessions (session_id));
 diesel::joinable!(user_roles -> roles (role_id));
 diesel::joinable!(username_reservations -> users (user_id));
 diesel::joinable!(verification_tokens -> users (user_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
     backgrounds,
+    email_changes,
     jobs,
+    known_devices,
     password_history,
     permissions,
     personalizations,
@@ -218,6 +257,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     roles,
     sessions,
     signing_keys,
+    spent_refresh_tokens,
     user_roles,
     username_reservations,
     users,

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::mail::{Mailer, Undeliverable};
 use crate::models::job::{Claimed, Job};
 use crate::scalar::DateTime;
-use crate::services::email;
+use crate::services::mails;
 
 /// Least number of jobs carried out at once.
 const WORKERS: usize = 2;
@@ -98,7 +98,7 @@ pub async fn run_due(app: &App) -> Result<usize> {
 async fn run(app: &App, claimed: Claimed) -> Result<()> {
     let id = claimed.id;
     let outcome = match serde_json::from_value::<Job>(claimed.payload.0.clone()) {
-        Ok(job) => match tokio::time::timeout(TIME_LIMIT, email::carry_out(app, &job, id)).await {
+        Ok(job) => match tokio::time::timeout(TIME_LIMIT, mails::carry_out(app, &job, id)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(Error::Internal(cause))) => {
                 let again = !cause.is::<Undeliverable>();

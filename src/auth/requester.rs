@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::auth::access_cache::{CachedAccount, CachedSession};
 use crate::error::{Error, Result};
 use crate::models::permission::SystemPermission;
-use crate::models::session::{Session, SessionOwner};
-use crate::models::user::User;
+use crate::scalar::DateTime;
 
 /// Who makes a request.
 #[derive(Clone, Debug)]
@@ -49,37 +49,52 @@ impl Requester {
 /// Services that need somebody signed in take one; it can only be had from a live session, so that
 /// leaving the check out does not compile.
 #[derive(Clone, Debug)]
-pub struct Actor(Arc<SessionOwner>);
+pub struct Actor {
+    session: Arc<CachedSession>,
+    account: Arc<CachedAccount>,
+}
 
 impl Actor {
-    /// The owner of a live session, as the database tells it.
+    /// The owner of a live session.
     #[must_use]
-    pub fn new(owner: SessionOwner) -> Self {
-        Self(Arc::new(owner))
+    pub fn new(session: Arc<CachedSession>, account: Arc<CachedAccount>) -> Self {
+        Self { session, account }
     }
 
     /// The session that makes the request.
     #[must_use]
-    pub fn session(&self) -> &Session {
-        &self.0.0
+    pub fn session(&self) -> &CachedSession {
+        &self.session
     }
 
-    /// The account.
+    /// The session's id.
     #[must_use]
-    pub fn user(&self) -> &User {
-        &self.0.1
+    pub fn session_id(&self) -> Uuid {
+        self.session.id
     }
 
     /// The account's id.
     #[must_use]
     pub fn user_id(&self) -> Uuid {
-        self.user().id
+        self.session.user_id
+    }
+
+    /// The identifier of the account in other systems.
+    #[must_use]
+    pub fn auth_token(&self) -> Uuid {
+        self.account.auth_token
+    }
+
+    /// When the person last proved to be at the keyboard.
+    #[must_use]
+    pub fn authenticated_at(&self) -> DateTime {
+        self.session.authenticated_at
     }
 
     /// Names of all permissions that the caller's roles add up to, sorted.
     #[must_use]
     pub fn permissions(&self) -> &[String] {
-        &self.0.2
+        &self.account.permissions
     }
 
     /// Whether the caller holds `permission`.

@@ -9,6 +9,19 @@ use url::Url;
 
 use crate::config::{Config, Mode};
 
+/// A page that mailed links lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// Proves an address.
+    VerifyEmail,
+    /// Sets a new password.
+    ResetPassword,
+    /// Confirms or undoes a change of the address.
+    ConfirmEmailChange,
+    /// Opens a closed account again.
+    ReactivateAccount,
+}
+
 impl Config {
     /// Whether this is a production server.
     #[must_use]
@@ -40,16 +53,44 @@ impl Config {
             .is_some_and(|listed| listed.contains(origin))
     }
 
-    /// Where the mailed link that carries `token` leads.
+    /// Where the mailed link to `page` leads that carries `token`.
     ///
-    /// On the built-in page the token stands behind `#`, which no browser sends to a server, so
+    /// On the built-in pages the token stands behind `#`, which no browser sends to a server, so
     /// that it is in no log on the way.
     #[must_use]
-    pub fn verify_email_link(&self, token: &str) -> String {
-        match &self.registration.verify_email_url {
+    pub fn link(&self, page: Page, token: &str) -> String {
+        let links = &self.links;
+        let (own, built_in) = match page {
+            Page::VerifyEmail => (&links.verify_email, "verify-email"),
+            Page::ResetPassword => (&links.reset_password, "reset-password"),
+            Page::ConfirmEmailChange => (&links.confirm_email_change, "confirm-email-change"),
+            Page::ReactivateAccount => (&links.reactivate_account, "reactivate-account"),
+        };
+        match own {
             Some(page) => page.replace("{token}", token),
-            None => format!("{}/verify-email#token={token}", self.public_url()),
+            None => format!("{}/{built_in}#token={token}", self.public_url()),
         }
+    }
+
+    /// Where a forgotten password is told.
+    #[must_use]
+    pub fn forgot_password_link(&self) -> String {
+        let own = self.links.forgot_password.clone();
+        own.unwrap_or_else(|| format!("{}/forgot-password", self.public_url()))
+    }
+
+    /// How old a sign-in may be for what changes the account itself.
+    #[must_use]
+    pub fn recent_sign_in(&self) -> Duration {
+        Duration::from_secs(60 * u64::from(self.session.recent_sign_in_minutes))
+    }
+
+    /// Whether clients reach the server by TLS, so that cookies can be bound to that.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.public_url
+            .as_ref()
+            .is_some_and(|url| url.scheme() == "https")
     }
 
     /// `iss` in access tokens.

@@ -6,6 +6,8 @@ mod network;
 pub mod password;
 mod problems;
 
+pub use effective::Page;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -14,8 +16,8 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::config::password::PasswordConfig;
-pub use network::{Origins, TrustedProxies};
 pub use mail::{MailConfig, SmtpServer, SmtpTls};
+pub use network::{Origins, TrustedProxies};
 
 /// The settings of a server.
 #[derive(Args, Clone, Debug)]
@@ -84,6 +86,9 @@ pub struct Config {
     pub session: SessionConfig,
     #[command(flatten)]
     #[expect(missing_docs, reason = "said at the type")]
+    pub links: LinkConfig,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "said at the type")]
     pub http: HttpConfig,
     #[command(flatten)]
     #[expect(missing_docs, reason = "said at the type")]
@@ -100,6 +105,17 @@ pub enum Mode {
     Development,
     /// Real people: unsafe settings are refused at start.
     Production,
+}
+
+/// `SameSite` of cookies (RFC 6265bis, section 5.6.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SameSite {
+    /// Sent with every request to this server.
+    None,
+    /// Sent from the same site, and when a link leads here.
+    Lax,
+    /// Sent from the same site only.
+    Strict,
 }
 
 /// Form of the log.
@@ -179,9 +195,6 @@ pub struct RegistrationConfig {
         global = true
     )]
     pub verification_hours: u32,
-    /// Page of the front end that mailed links lead to; `{token}` in it stands for the token [default: a page of this server]
-    #[arg(long, env = "CARDEA_VERIFY_EMAIL_URL", global = true)]
-    pub verify_email_url: Option<String>,
 }
 
 /// How long signing in lasts.
@@ -212,6 +225,31 @@ pub struct SessionConfig {
         global = true
     )]
     pub remembered_session_days: u32,
+    /// Most live sessions of an account; past it the one that was not used for longest ends
+    #[arg(
+        long,
+        env = "CARDEA_SESSIONS_PER_ACCOUNT",
+        default_value_t = 50,
+        global = true
+    )]
+    pub sessions_per_account: u32,
+    /// Minutes for which a sign-in is recent enough for what changes the account itself
+    #[arg(
+        long,
+        env = "CARDEA_RECENT_SIGN_IN_MINUTES",
+        default_value_t = 5,
+        global = true
+    )]
+    pub recent_sign_in_minutes: u32,
+    /// `SameSite` of the cookies: `none` is for front ends on another site, and needs https
+    #[arg(
+        long,
+        env = "CARDEA_COOKIE_SAME_SITE",
+        value_enum,
+        default_value = "strict",
+        global = true
+    )]
+    pub cookie_same_site: SameSite,
     /// `iss` in access tokens [default: the public address]
     #[arg(long, env = "CARDEA_TOKEN_ISSUER", global = true)]
     pub token_issuer: Option<String>,
@@ -223,6 +261,63 @@ pub struct SessionConfig {
         global = true
     )]
     pub token_audience: String,
+}
+
+/// Where mailed links lead, and how long they are good.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Mailed links")]
+pub struct LinkConfig {
+    /// Page of the front end that proves an address; `{token}` in it stands for the token [default: a page of this server]
+    #[arg(
+        long = "verify-email-url",
+        env = "CARDEA_VERIFY_EMAIL_URL",
+        global = true
+    )]
+    pub verify_email: Option<String>,
+    /// Page of the front end that sets a new password; with `{token}` [default: a page of this server]
+    #[arg(
+        long = "reset-password-url",
+        env = "CARDEA_RESET_PASSWORD_URL",
+        global = true
+    )]
+    pub reset_password: Option<String>,
+    /// Page of the front end that confirms or undoes a change of the address; with `{token}` [default: a page of this server]
+    #[arg(
+        long = "confirm-email-change-url",
+        env = "CARDEA_CONFIRM_EMAIL_CHANGE_URL",
+        global = true
+    )]
+    pub confirm_email_change: Option<String>,
+    /// Page of the front end that opens a closed account again; with `{token}` [default: a page of this server]
+    #[arg(
+        long = "reactivate-account-url",
+        env = "CARDEA_REACTIVATE_ACCOUNT_URL",
+        global = true
+    )]
+    pub reactivate_account: Option<String>,
+    /// Page of the front end where a forgotten password is told [default: a page of this server]
+    #[arg(
+        long = "forgot-password-url",
+        env = "CARDEA_FORGOT_PASSWORD_URL",
+        global = true
+    )]
+    pub forgot_password: Option<String>,
+    /// Hours for which a link is good that sets a password, confirms a change of the address or opens a closed account
+    #[arg(
+        long,
+        env = "CARDEA_RECOVERY_HOURS",
+        default_value_t = 24,
+        global = true
+    )]
+    pub recovery_hours: u32,
+    /// Hours for which a change of the address can be undone by the link mailed to the address before
+    #[arg(
+        long,
+        env = "CARDEA_EMAIL_UNDO_HOURS",
+        default_value_t = 168,
+        global = true
+    )]
+    pub email_undo_hours: u32,
 }
 
 /// What the HTTP server takes in and shows.
@@ -362,14 +457,49 @@ pub struct RateConfig {
         global = true
     )]
     pub registrations_per_hour: u32,
-    /// Sign-in tries for one name from one network in 15 minutes
+    /// Wrong passwords for one name from one network before each further try has to wait, longer each time
+    #[arg(long, env = "CARDEA_LOGIN_TRIES", default_value_t = 10, global = true)]
+    pub login_tries: u32,
+    /// Sign-in tries a day for one name from all networks together that its owner never signed in from
     #[arg(
         long,
-        env = "CARDEA_LOGINS_PER_QUARTER",
-        default_value_t = 10,
+        env = "CARDEA_LOGINS_PER_NAME",
+        default_value_t = 100,
         global = true
     )]
-    pub logins_per_quarter: u32,
+    pub logins_per_name: u32,
+    /// Sign-in tries in 15 minutes from one network, for whatever names
+    #[arg(
+        long,
+        env = "CARDEA_LOGINS_PER_NETWORK",
+        default_value_t = 300,
+        global = true
+    )]
+    pub logins_per_network: u32,
+    /// Mails an hour to one address that anybody can ask for
+    #[arg(
+        long,
+        env = "CARDEA_MAILS_PER_HOUR",
+        default_value_t = 5,
+        global = true
+    )]
+    pub mails_per_hour: u32,
+    /// Requests for mails an hour from one network
+    #[arg(
+        long,
+        env = "CARDEA_MAIL_REQUESTS_PER_NETWORK",
+        default_value_t = 60,
+        global = true
+    )]
+    pub mail_requests_per_network: u32,
+    /// Mailed tokens shown an hour from one network, right or wrong
+    #[arg(
+        long,
+        env = "CARDEA_TOKENS_PER_NETWORK",
+        default_value_t = 300,
+        global = true
+    )]
+    pub tokens_per_network: u32,
     /// Seconds between two mails of a kind to one address
     #[arg(long, env = "CARDEA_RESEND_SECS", default_value_t = 60, global = true)]
     pub resend_secs: u32,

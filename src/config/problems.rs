@@ -3,7 +3,7 @@
 use secrecy::ExposeSecret as _;
 use url::Url;
 
-use crate::config::{Config, Origins, SmtpTls, TrustedProxies};
+use crate::config::{Config, Origins, SameSite, SmtpTls, TrustedProxies};
 
 impl Config {
     /// Every setting that cannot hold, one line each; empty when all is well.
@@ -30,12 +30,42 @@ impl Config {
                 "DATABASE_URL must begin with postgres:// or postgresql://",
             );
         }
-        if let Some(page) = &self.registration.verify_email_url {
+        let links = &self.links;
+        for (page, variable) in [
+            (&links.verify_email, "CARDEA_VERIFY_EMAIL_URL"),
+            (&links.reset_password, "CARDEA_RESET_PASSWORD_URL"),
+            (
+                &links.confirm_email_change,
+                "CARDEA_CONFIRM_EMAIL_CHANGE_URL",
+            ),
+            (&links.reactivate_account, "CARDEA_REACTIVATE_ACCOUNT_URL"),
+        ] {
             check(
-                !page.contains("{token}") || Url::parse(&page.replace("{token}", "t")).is_err(),
-                "CARDEA_VERIFY_EMAIL_URL must be an address that contains {token}",
+                page.as_ref().is_some_and(|page| {
+                    !page.contains("{token}") || Url::parse(&page.replace("{token}", "t")).is_err()
+                }),
+                &format!("{variable} must be an address that contains {{token}}"),
             );
         }
+        check(
+            links
+                .forgot_password
+                .as_ref()
+                .is_some_and(|page| Url::parse(page).is_err()),
+            "CARDEA_FORGOT_PASSWORD_URL must be an address",
+        );
+        check(
+            links.recovery_hours == 0 || links.email_undo_hours == 0,
+            "CARDEA_RECOVERY_HOURS and CARDEA_EMAIL_UNDO_HOURS must be at least 1",
+        );
+        check(
+            self.session.sessions_per_account == 0 || self.session.recent_sign_in_minutes == 0,
+            "CARDEA_SESSIONS_PER_ACCOUNT and CARDEA_RECENT_SIGN_IN_MINUTES must be at least 1",
+        );
+        check(
+            self.session.cookie_same_site == SameSite::None && !self.is_https(),
+            "CARDEA_COOKIE_SAME_SITE=none needs a CARDEA_PUBLIC_URL with https: browsers take no such cookie otherwise",
+        );
         check(
             self.database.pool_size < 2,
             "CARDEA_DATABASE_POOL_SIZE must be at least 2",
@@ -91,7 +121,16 @@ impl Config {
             "CARDEA_MAX_BODY_BYTES must be at least 1024 and CARDEA_REQUEST_TIMEOUT_SECS at least 1",
         );
         check(
-            self.rates.registrations_per_hour == 0 || self.rates.logins_per_quarter == 0,
+            [
+                self.rates.registrations_per_hour,
+                self.rates.login_tries,
+                self.rates.logins_per_name,
+                self.rates.logins_per_network,
+                self.rates.mails_per_hour,
+                self.rates.mail_requests_per_network,
+                self.rates.tokens_per_network,
+            ]
+            .contains(&0),
             "rates must be at least 1",
         );
         let origins = self.http.cors_origins.iter();

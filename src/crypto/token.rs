@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use diesel::deserialize::{self, FromSql, FromSqlRow};
@@ -23,6 +24,15 @@ impl PlainToken {
             "{prefix}_{}",
             URL_SAFE_NO_PAD.encode(random::<32>())
         ))
+    }
+
+    /// The token that follows `token`, always the same one for the same `salt`: who holds only one
+    /// of the two cannot tell it.
+    #[must_use]
+    pub fn successor(prefix: &str, token: &str, salt: &[u8; 32]) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, salt);
+        let code = hmac::sign(&key, token.as_bytes());
+        Self(format!("{prefix}_{}", URL_SAFE_NO_PAD.encode(code)))
     }
 
     /// The text to hand out.
@@ -92,5 +102,18 @@ mod tests {
         assert_ne!(one.expose(), two.expose());
         assert_eq!(one.hash(), TokenHash::of(one.expose()));
         assert_eq!(format!("{one:?}"), "PlainToken(…)");
+    }
+
+    #[test]
+    fn successors_hang_on_both_token_and_salt() {
+        let next = |token, salt| {
+            PlainToken::successor("crr", token, &[salt; 32])
+                .expose()
+                .to_owned()
+        };
+        assert_eq!(next("crr_a", 1), next("crr_a", 1));
+        assert_ne!(next("crr_a", 1), next("crr_b", 1));
+        assert_ne!(next("crr_a", 1), next("crr_a", 2));
+        assert_eq!(next("crr_a", 1).len(), 4 + 43);
     }
 }

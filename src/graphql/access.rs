@@ -20,6 +20,7 @@ use crate::graphql::context::{Caller, Executed, RequestId};
 use crate::graphql::error::{CODE, Code, INTERNAL};
 use crate::graphql::loader::Loaders;
 use crate::graphql::sdl::{Access, FieldRule, Rules};
+use crate::services::session;
 
 /// The rules of the schema, which are known once it is built.
 pub type SharedRules = Arc<OnceLock<Rules>>;
@@ -88,6 +89,7 @@ impl Extension for RequestLayer {
             info.parent_type,
             rule,
             ctx.data_unchecked::<Caller>().requester(),
+            ctx.data_unchecked::<App>(),
         ) {
             Ok(()) => {
                 if info.parent_type == "Mutation" {
@@ -131,13 +133,22 @@ impl RequestLayer {
 }
 
 /// Whether the caller may use a field, as far as that can be told without the object.
-fn admit(parent_type: &str, rule: Option<&FieldRule>, requester: &Requester) -> Result<()> {
+fn admit(
+    parent_type: &str,
+    rule: Option<&FieldRule>,
+    requester: &Requester,
+    app: &App,
+) -> Result<()> {
     let root = matches!(parent_type, "Query" | "Mutation" | "Subscription");
     match rule.and_then(|rule| rule.access) {
         // A root field that nobody gave a rule is closed; a test finds it.
         None if root => Err(Error::Forbidden),
         None | Some(Access::Public) => Ok(()),
-        Some(Access::Session) => requester.actor().map(drop),
+        Some(Access::Session { recent: false }) => requester.actor().map(drop),
+        Some(Access::Session { recent: true }) => {
+            let window = app.config.recent_sign_in();
+            session::require_recent_sign_in(requester.actor()?, window, app.now())
+        }
         // Whose the object is, the resolver knows: a root field's service, or the guard `Owner`.
         Some(Access::Permission { or_owner: true, .. }) if !root => Ok(()),
         Some(Access::Permission {

@@ -10,8 +10,9 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::auth::requester::{Actor, ClientInfo, Requester};
 use crate::error::Result;
+use crate::graphql::cookie::Cookies;
 use crate::graphql::loader::Loaders;
-use crate::services::login::SignedIn;
+use crate::services::session::{Leaving, SignedIn};
 
 /// Names a request in answers and in the log.
 #[derive(Clone, Debug)]
@@ -38,18 +39,46 @@ impl Executed {
 pub struct Caller {
     requester: Requester,
     client: ClientInfo,
+    cookies: Cookies,
+    lapsed: Option<Uuid>,
     proved: Mutex<HashSet<Uuid>>,
 }
 
 impl Caller {
     /// A caller as of the beginning of the request.
     #[must_use]
-    pub fn new(requester: Requester, client: ClientInfo) -> Self {
+    pub fn new(requester: Requester, client: ClientInfo, cookies: Cookies) -> Self {
         Self {
             requester,
             client,
+            cookies,
+            lapsed: None,
             proved: Mutex::default(),
         }
+    }
+
+    /// Notes the session of an access token whose time is over: it lets nobody in, but may be ended.
+    #[must_use]
+    pub fn with_lapsed(self, session: Option<Uuid>) -> Self {
+        Self {
+            lapsed: session,
+            ..self
+        }
+    }
+
+    /// The cookies that came with the request.
+    #[must_use]
+    pub fn cookies(&self) -> &Cookies {
+        &self.cookies
+    }
+
+    /// What names the session of the request, live or not.
+    #[must_use]
+    pub fn leaving(&self) -> Option<Leaving<'_>> {
+        let live = self.requester.signed_in().map(Actor::session_id);
+        live.or(self.lapsed)
+            .map(Leaving::Session)
+            .or_else(|| self.cookies.refresh().map(Leaving::RefreshToken))
     }
 
     /// Who made the request.
@@ -71,7 +100,7 @@ impl Caller {
     pub fn is(&self, id: Uuid) -> bool {
         self.requester
             .signed_in()
-            .is_some_and(|actor| actor.user_id() == id || actor.session().id == id)
+            .is_some_and(|actor| actor.user_id() == id || actor.session_id() == id)
             || self
                 .proved
                 .lock()

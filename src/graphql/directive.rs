@@ -11,9 +11,10 @@ use crate::models::permission::SystemPermission;
 #[TypeDirective(location = "FieldDefinition", name = "public")]
 pub fn public() {}
 
-/// Needs a live session.
+/// Needs a live session. With `recentSignIn` the session must have proved the password within the
+/// re-authentication window; otherwise the request fails with the code `REAUTHENTICATION_REQUIRED`.
 #[TypeDirective(location = "FieldDefinition", name = "requiresSession")]
-pub fn requires_session() {}
+pub fn requires_session(#[graphql(default = false)] recent_sign_in: bool) {}
 
 /// Needs a session whose roles grant `permission`. With `orOwner` the person the object belongs to
 /// may use the field too.

@@ -1,6 +1,6 @@
 //! How failures reach clients: which code, which words, and never a cause. The last net lies in `access`.
 
-use async_graphql::ErrorExtensionValues;
+use async_graphql::{Context, ErrorExtensionValues};
 
 use crate::error::{Error, Result, UserError, seconds_up};
 
@@ -28,6 +28,8 @@ pub enum Code {
     QueryTooComplex,
     /// Too busy; `retryAfter` says when to come back.
     RateLimited,
+    /// The person has to prove again to be at the keyboard; `reauthenticate` does it.
+    ReauthenticationRequired,
     /// The server cannot reach its database, or took too long.
     ServiceUnavailable,
     /// No session, or an access token that is good no more.
@@ -48,6 +50,7 @@ impl Code {
             Self::OperationResolutionFailure => "OPERATION_RESOLUTION_FAILURE",
             Self::QueryTooComplex => "QUERY_TOO_COMPLEX",
             Self::RateLimited => "RATE_LIMITED",
+            Self::ReauthenticationRequired => "REAUTHENTICATION_REQUIRED",
             Self::ServiceUnavailable => "SERVICE_UNAVAILABLE",
             Self::Unauthenticated => "UNAUTHENTICATED",
         }
@@ -63,6 +66,10 @@ impl From<Error> for async_graphql::Error {
             // A service that refuses belongs behind `settle`; a query has no payload to put it in.
             Error::Refused(errors) => (Code::BadUserInput, refusal(errors)),
             Error::Unauthenticated => (Code::Unauthenticated, "Sign in first.".to_owned()),
+            Error::ReauthenticationRequired => (
+                Code::ReauthenticationRequired,
+                "Prove again who you are first.".to_owned(),
+            ),
             Error::Forbidden => (Code::Forbidden, "You may not do this.".to_owned()),
             Error::BadInput(message) => (Code::BadUserInput, message.clone()),
             Error::RateLimited(_) => (Code::RateLimited, "Too busy. Try again later.".to_owned()),
@@ -97,14 +104,21 @@ fn refusal(errors: &[UserError]) -> String {
     errors.iter().map(message).collect::<Vec<_>>().join(" ")
 }
 
-/// Parts what a payload tells from what fails the field.
+/// Parts what a payload tells from what fails the field. A wait goes into the header `Retry-After`, too.
 ///
 /// # Errors
 /// Everything but a refusal.
-pub fn settle<T>(result: Result<T>) -> Result<(Option<T>, Vec<UserError>)> {
+pub fn settle<T>(ctx: &Context<'_>, result: Result<T>) -> Result<(Option<T>, Vec<UserError>)> {
     match result {
         Ok(value) => Ok((Some(value), Vec::new())),
-        Err(Error::Refused(errors)) => Ok((None, errors)),
+        Err(Error::Refused(errors)) => {
+            for error in &errors {
+                if let UserError::TooManyAttempts(error) = error {
+                    ctx.insert_http_header("retry-after", error.retry_after_seconds.to_string());
+                }
+            }
+            Ok((None, errors))
+        }
         Err(error) => Err(error),
     }
 }

@@ -19,6 +19,7 @@ use crate::auth::requester::{ClientInfo, Requester};
 use crate::error::Error;
 use crate::graphql::Api;
 use crate::graphql::context::{Caller, Executed, RequestId};
+use crate::graphql::cookie::Cookies;
 use crate::graphql::document;
 use crate::graphql::error::{Code, INTERNAL};
 use crate::graphql::loader::Loaders;
@@ -26,7 +27,7 @@ use crate::graphql::media::Media;
 use crate::graphql::params::{Params, Refused};
 use crate::graphql::scan;
 use crate::graphql::turn::Turns;
-use crate::services::login;
+use crate::services::session;
 
 /// Most errors of a document that does not fit the schema; more would only make the answer long.
 const MAX_ERRORS: usize = 20;
@@ -88,18 +89,19 @@ async fn answer(
     }
     require_variables(operation, &variables)?;
     document::measure(&document, operation, &variables, api.rules(), limits)?;
-    let requester = requester(app, api, &parts.headers, operation).await?;
+    let mutation = operation.ty == OperationType::Mutation;
+    let caller = caller(app, api, client, &parts.headers, operation).await?;
 
     let executed = Executed::default();
     let turns = Turns::default();
     let loaders = Loaders::new(app, &turns);
-    if let Some(actor) = requester.signed_in() {
+    if let Some(actor) = caller.requester().signed_in() {
         loaders.prime(actor).await;
     }
     let mut request = Request::new(text)
         .variables(Variables::from_json(variables.into()))
         .data(app.clone())
-        .data(Caller::new(requester, client))
+        .data(caller)
         .data(loaders)
         .data(executed.clone())
         .data(request_id.clone());
@@ -108,7 +110,12 @@ async fn answer(
         request = request.disable_introspection();
     }
     request.set_parsed_query(document);
-    let response = run(app, api, request, turns).await?;
+    let response = run(app, api, request, turns).await;
+    if mutation {
+        // Whoever reads this answer and asks again finds what it says.
+        app.access.catch_up().await;
+    }
+    let response = response?;
     Ok(Answer {
         response,
         executed: executed.get(),
@@ -222,18 +229,24 @@ fn require_variables(
 /// An access token that is not good is refused with 401, so that clients learn at once that they
 /// have to refresh it. Only where nothing but open mutations is asked, as for signing in and
 /// refreshing itself, it counts as none.
-async fn requester(
+async fn caller(
     app: &App,
     api: &Api,
+    client: ClientInfo,
     headers: &HeaderMap,
     operation: &OperationDefinition,
-) -> Result<Requester, Refused> {
-    let Some(token) = bearer(headers) else {
-        return Ok(Requester::Anonymous);
+) -> Result<Caller, Refused> {
+    let cookies = Cookies::read(headers, &app.config)?;
+    let Some(token) = bearer(headers).or(cookies.access()) else {
+        return Ok(Caller::new(Requester::Anonymous, client, cookies));
     };
-    match login::authenticate(app, token).await {
-        Ok(Some(actor)) => Ok(Requester::User(actor)),
-        Ok(None) if document::is_public(operation, api.rules()) => Ok(Requester::Anonymous),
+    match session::authenticate(app, token).await {
+        Ok(Some(actor)) => Ok(Caller::new(Requester::User(actor), client, cookies)),
+        Ok(None) if document::is_public(operation, api.rules()) => {
+            let lapsed = app.keys.verify_lapsed(token, app.now());
+            let caller = Caller::new(Requester::Anonymous, client, cookies);
+            Ok(caller.with_lapsed(lapsed.map(|claims| claims.sid)))
+        }
         Ok(None) => {
             let message = "The access token is unknown, past its end, or its session has ended.";
             let refused = Refused::new(StatusCode::UNAUTHORIZED, Code::Unauthenticated, message);
@@ -262,10 +275,16 @@ struct Answer {
 
 impl Answer {
     fn encode(self, media: Media) -> Response {
-        let Self { response, executed } = self;
+        let Self {
+            mut response,
+            executed,
+        } = self;
+        let headers = std::mem::take(&mut response.http_headers);
         if executed {
             let body = serde_json::to_vec(&response).unwrap_or_default();
             let mut answer = respond(media, StatusCode::OK, body);
+            // Cookies and waits that resolvers have set.
+            answer.headers_mut().extend(headers);
             if let Some(wait) = retry_after(&response) {
                 answer.headers_mut().insert(header::RETRY_AFTER, wait);
             }

@@ -43,13 +43,9 @@ impl Loaders {
 
     /// Puts in what is known of the caller already.
     pub async fn prime(&self, actor: &Actor) {
-        let user = actor.user();
-        self.0.feed_one(UserById(user.id), user.clone()).await;
+        let permissions = actor.permissions().to_vec();
         self.0
-            .feed_one(PermissionNamesOf(user.id), actor.permissions().to_vec())
-            .await;
-        self.0
-            .feed_one(SessionById(actor.session().id), actor.session().clone())
+            .feed_one(PermissionNamesOf(actor.user_id()), permissions)
             .await;
     }
 
@@ -78,6 +74,7 @@ impl Loaders {
         self.0.clear::<RoleById>();
         self.0.clear::<PermissionById>();
         self.0.clear::<SessionById>();
+        self.0.clear::<SessionsOf>();
     }
 }
 
@@ -148,6 +145,13 @@ relation! {
 relation! {
     /// A live session by its id.
     one SessionById -> Session, id, |conn, ids, now| Session::live_by_ids(conn, &ids, now).await?
+}
+relation! {
+    /// The live sessions of an account, the most recently used first; their number is bounded.
+    many SessionsOf -> Session, |conn, ids, now| {
+        let sessions = Session::live_by_users(conn, &ids, now).await?;
+        sessions.into_iter().map(|session| (session.user_id, session)).collect()
+    }
 }
 relation! {
     /// The roles that an account holds, by name.

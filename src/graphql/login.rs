@@ -1,17 +1,19 @@
-//! Opening an account, proving the address, signing in and out.
+//! Opening an account, proving the address, signing in.
 
 use async_graphql::{Context, Object, SimpleObject, Union};
 
-use crate::error::{Result, UserError};
+use crate::error::{Error, Result, UserError};
 use crate::graphql::context::ContextExt as _;
+use crate::graphql::cookie;
 use crate::graphql::directive::{cost, public};
 use crate::graphql::error::settle;
 use crate::models::session::Session;
 use crate::models::user::User;
 use crate::scalar::DateTime;
 use crate::services::email::{self, EmailInput, TokenInput};
-use crate::services::login::{self, LoginInput, RefreshTokenInput, SignIn};
+use crate::services::login::{self, LoginInput, SignIn, TokenDelivery};
 use crate::services::registration::{self, RegisterInput};
+use crate::services::session;
 
 /// What a sign-in step leads to.
 #[derive(Union)]
@@ -22,8 +24,20 @@ use crate::services::registration::{self, RegisterInput};
 pub enum SignInResult {
     /// The address must be proved first.
     EmailVerificationRequired(EmailVerificationRequired),
+    /// The password is too old.
+    PasswordExpired(PasswordExpired),
     /// Signed in.
     SignedIn(SignedIn),
+}
+
+/// The password was right but is older than the policy allows; set a new one with `resetPassword` and
+/// this token.
+#[derive(SimpleObject)]
+pub struct PasswordExpired {
+    /// When the token ends.
+    expires_at: DateTime,
+    /// For `resetPassword`; good once.
+    reset_token: String,
 }
 
 /// The password was right, but the address must be proved first.
@@ -33,14 +47,14 @@ pub struct EmailVerificationRequired {
     resend_available_at: DateTime,
 }
 
-/// The tokens are good from now on.
+/// The tokens are good from now on, and in cookies where that was asked for.
 #[derive(SimpleObject)]
 pub struct SignedIn {
-    /// For the header `Authorization: Bearer …`.
+    /// For the header `Authorization: Bearer …`; null when delivered as a cookie.
     access_token: Option<String>,
     /// When the access token ends; trade the refresh token for a new pair before.
     access_token_expires_at: DateTime,
-    /// For `refreshToken`; good once.
+    /// For `refreshToken`, good once; null when delivered as a cookie.
     refresh_token: Option<String>,
     /// The session that was opened or kept alive.
     session: Session,
@@ -52,9 +66,9 @@ pub struct SignedIn {
 #[derive(SimpleObject)]
 pub struct SignInPayload {
     /// Why it did not succeed; empty on success.
-    errors: Vec<UserError>,
+    pub errors: Vec<UserError>,
     /// Null exactly when `errors` is not empty.
-    result: Option<SignInResult>,
+    pub result: Option<SignInResult>,
 }
 
 /// Outcome of opening an account.
@@ -75,22 +89,32 @@ pub struct RequestPayload {
     errors: Vec<UserError>,
 }
 
-/// How many sessions ended.
-#[derive(SimpleObject)]
-pub struct LogoutPayload {
-    /// How many sessions ended: 1, or 0 without a session.
-    ended_sessions: i32,
-    /// Always empty.
-    errors: Vec<UserError>,
+impl RequestPayload {
+    /// Whether the request was taken in, and why not.
+    #[must_use]
+    pub fn new(accepted: bool, errors: Vec<UserError>) -> Self {
+        Self { accepted, errors }
+    }
 }
 
-/// Tells a new session to the guard layer and shapes it for the client.
-fn signed_in(ctx: &Context<'_>, signed_in: login::SignedIn) -> SignInResult {
+/// Tells a new session to the guard layer, and hands its tokens over.
+pub fn deliver(
+    ctx: &Context<'_>,
+    signed_in: session::SignedIn,
+    delivery: TokenDelivery,
+) -> SignInResult {
     ctx.caller().proved(&signed_in);
+    let in_body = delivery == TokenDelivery::Body;
+    if !in_body {
+        let app = ctx.app();
+        for cookie in cookie::issued(&app.config, &signed_in, app.now()) {
+            ctx.append_http_header("set-cookie", cookie);
+        }
+    }
     SignInResult::SignedIn(SignedIn {
-        access_token: Some(signed_in.access_token),
+        access_token: in_body.then_some(signed_in.access_token),
         access_token_expires_at: signed_in.access_token_expires_at,
-        refresh_token: Some(signed_in.refresh_token.expose().to_owned()),
+        refresh_token: in_body.then(|| signed_in.refresh_token.expose().to_owned()),
         session: signed_in.session,
         user: signed_in.user,
     })
@@ -106,41 +130,28 @@ impl LoginMutation {
     /// and in the same time.
     #[graphql(directive = public::apply(), directive = cost::apply(50))]
     async fn login(&self, ctx: &Context<'_>, input: LoginInput) -> Result<Option<SignInPayload>> {
-        let (outcome, errors) =
-            settle(login::login(ctx.app(), ctx.caller().client(), input).await)?;
+        let (caller, delivery) = (ctx.caller(), input.token_delivery);
+        // A page of another site could sign its visitor in to somebody else's account.
+        if delivery == TokenDelivery::Cookie && caller.cookies().is_foreign() {
+            return Err(Error::Forbidden);
+        }
+        let (outcome, errors) = settle(ctx, login::login(ctx.app(), caller.client(), input).await)?;
         let result = outcome.map(|outcome| match outcome {
-            SignIn::SignedIn(session) => signed_in(ctx, *session),
+            SignIn::SignedIn(session) => deliver(ctx, *session, delivery),
             SignIn::EmailVerificationRequired {
                 resend_available_at,
             } => SignInResult::EmailVerificationRequired(EmailVerificationRequired {
                 resend_available_at,
             }),
+            SignIn::PasswordExpired {
+                reset_token,
+                expires_at,
+            } => SignInResult::PasswordExpired(PasswordExpired {
+                expires_at,
+                reset_token: reset_token.expose().to_owned(),
+            }),
         });
         Ok(Some(SignInPayload { errors, result }))
-    }
-
-    /// End the current session. Succeeds without one, too.
-    #[graphql(directive = public::apply())]
-    async fn logout(&self, ctx: &Context<'_>) -> Result<Option<LogoutPayload>> {
-        let ended_sessions = login::logout(ctx.app(), ctx.caller().requester().signed_in()).await?;
-        Ok(Some(LogoutPayload {
-            ended_sessions,
-            errors: Vec::new(),
-        }))
-    }
-
-    /// Trade a refresh token for a new pair. A token works once; reuse ends the session.
-    #[graphql(directive = public::apply())]
-    async fn refresh_token(
-        &self,
-        ctx: &Context<'_>,
-        input: RefreshTokenInput,
-    ) -> Result<Option<SignInPayload>> {
-        let (session, errors) = settle(login::refresh(ctx.app(), &input.refresh_token).await)?;
-        Ok(Some(SignInPayload {
-            errors,
-            result: session.map(|session| signed_in(ctx, session)),
-        }))
     }
 
     /// Open an account. Whether the mail address is already in use is told to its
@@ -151,8 +162,10 @@ impl LoginMutation {
         ctx: &Context<'_>,
         input: RegisterInput,
     ) -> Result<Option<RegisterPayload>> {
-        let (_, errors) =
-            settle(registration::register(ctx.app(), ctx.caller().client(), input).await)?;
+        let (_, errors) = settle(
+            ctx,
+            registration::register(ctx.app(), ctx.caller().client(), input).await,
+        )?;
         Ok(Some(RegisterPayload {
             errors,
             result: None,
@@ -166,12 +179,11 @@ impl LoginMutation {
         ctx: &Context<'_>,
         input: EmailInput,
     ) -> Result<Option<RequestPayload>> {
-        let (accepted, errors) =
-            settle(email::resend(ctx.app(), ctx.caller().client(), &input.email).await)?;
-        Ok(Some(RequestPayload {
-            accepted: accepted.is_some(),
-            errors,
-        }))
+        let (accepted, errors) = settle(
+            ctx,
+            email::resend(ctx.app(), ctx.caller().client(), &input.email).await,
+        )?;
+        Ok(Some(RequestPayload::new(accepted.is_some(), errors)))
     }
 
     /// Prove a mail address with the mailed token, and sign in.
@@ -189,10 +201,10 @@ impl LoginMutation {
             &input.token,
         )
         .await;
-        let (session, errors) = settle(result)?;
+        let (session, errors) = settle(ctx, result)?;
         Ok(Some(SignInPayload {
             errors,
-            result: session.map(|session| signed_in(ctx, session)),
+            result: session.map(|session| deliver(ctx, session, TokenDelivery::Body)),
         }))
     }
 }

@@ -2,9 +2,12 @@
 //! the answer; what the product does lies in `services`.
 
 pub mod access;
+pub mod account;
 pub mod context;
+pub mod cookie;
 pub mod directive;
 pub mod document;
+pub mod email;
 pub mod error;
 pub mod handler;
 pub mod loader;
@@ -13,6 +16,7 @@ pub mod media;
 pub mod node;
 pub mod page;
 mod params;
+pub mod password;
 pub mod profile;
 pub mod role;
 pub mod scan;
@@ -39,12 +43,17 @@ pub struct Query(
     user::UserQuery,
     role::RoleQuery,
     node::NodeQuery,
+    session::SessionQuery,
 );
 
 /// Everything that can be changed.
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     login::LoginMutation,
+    session::SessionMutation,
+    password::PasswordMutation,
+    email::EmailMutation,
+    account::AccountMutation,
     profile::ProfileMutation,
     role::RoleMutation,
 );

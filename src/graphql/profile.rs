@@ -63,7 +63,10 @@ impl ProfileMutation {
         ctx: &Context<'_>,
         input: UpdateBackgroundInput,
     ) -> Result<Option<UpdateBackgroundPayload>> {
-        let (changed, errors) = settle(background::update(ctx.app(), ctx.actor()?, input).await)?;
+        let (changed, errors) = settle(
+            ctx,
+            background::update(ctx.app(), ctx.actor()?, input).await,
+        )?;
         let (user, background) = changed.unzip();
         Ok(Some(UpdateBackgroundPayload {
             background,
@@ -84,8 +87,10 @@ impl ProfileMutation {
             None => Some(actor.user_id()),
             Some(id) => Kind::User.uuid(id),
         };
-        let (changed, errors) =
-            settle(personalization::update(ctx.app(), actor, user, input).await)?;
+        let (changed, errors) = settle(
+            ctx,
+            personalization::update(ctx.app(), actor, user, input).await,
+        )?;
         let (user, personalization) = changed.unzip();
         Ok(Some(UpdatePersonalizationPayload {
             errors,
@@ -101,7 +106,7 @@ impl ProfileMutation {
         ctx: &Context<'_>,
         input: UpdateProfileInput,
     ) -> Result<Option<UpdateProfilePayload>> {
-        let (changed, errors) = settle(profile::update(ctx.app(), ctx.actor()?, input).await)?;
+        let (changed, errors) = settle(ctx, profile::update(ctx.app(), ctx.actor()?, input).await)?;
         let (user, profile) = changed.unzip();
         Ok(Some(UpdateProfilePayload {
             errors,

@@ -131,7 +131,7 @@ pub struct RoleQuery;
 #[Object]
 impl RoleQuery {
     /// All permissions that roles can grant, by name.
-    #[graphql(directive = requires_session::apply())]
+    #[graphql(directive = requires_session::apply(false))]
     async fn permissions(&self, ctx: &Context<'_>) -> Result<Option<Vec<Permission>>> {
         roles::all_permissions(ctx.app()).await.map(Some)
     }
@@ -197,7 +197,7 @@ impl RoleMutation {
             Kind::User.uuid(&input.user_id),
         );
         let result = roles::assign(ctx.app(), ctx.actor()?, role, user).await;
-        let (user, errors) = settle(result)?;
+        let (user, errors) = settle(ctx, result)?;
         Ok(Some(AccountPayload { errors, user }))
     }
 
@@ -213,7 +213,7 @@ impl RoleMutation {
             Kind::User.uuid(&input.user_id),
         );
         let result = roles::remove(ctx.app(), ctx.actor()?, role, user).await;
-        let (user, errors) = settle(result)?;
+        let (user, errors) = settle(ctx, result)?;
         Ok(Some(AccountPayload { errors, user }))
     }
 }

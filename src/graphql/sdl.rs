@@ -35,7 +35,10 @@ pub enum Access {
     /// Everybody.
     Public,
     /// Who is signed in.
-    Session,
+    Session {
+        /// Who proved to be at the keyboard a short time ago.
+        recent: bool,
+    },
     /// Who holds the permission; with `or_owner` also the person the object belongs to.
     Permission {
         /// The permission.
@@ -128,7 +131,9 @@ fn field_rule(field: &FieldDefinition) -> anyhow::Result<FieldRule> {
     {
         let access = match directive.name.node.as_str() {
             "public" => Access::Public,
-            "requiresSession" => Access::Session,
+            "requiresSession" => Access::Session {
+                recent: argument(directive, "recentSignIn")?,
+            },
             "requiresPermission" => Access::Permission {
                 permission: argument(directive, "permission")?,
                 or_owner: argument(directive, "orOwner")?,

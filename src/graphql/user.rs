@@ -8,10 +8,12 @@ use crate::graphql::access::Owner;
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::directive::{cost, list_size, page_arguments, public, requires_permission};
 use crate::graphql::loader::{
-    BackgroundOf, PermissionNamesOf, PersonalizationOf, ProfileOf, RolesOf, VerificationsOf,
+    BackgroundOf, PermissionNamesOf, PersonalizationOf, ProfileOf, RolesOf, UserById,
+    VerificationsOf,
 };
 use crate::graphql::node::Kind;
 use crate::graphql::page::{self, DateTimeRange, PageArguments, PageInfo, SortDirection};
+use crate::graphql::session::{self, SessionConnection};
 use crate::models::background::Background;
 use crate::models::permission::SystemPermission;
 use crate::models::personalization::Personalization;
@@ -142,6 +144,27 @@ impl User {
             .one(RolesOf(self.id))
             .await
             .map(|roles| Some(roles.unwrap_or_default()))
+    }
+
+    /// Live sessions, the most recently used first.
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true), directive = list_size::apply(20, page_arguments()))]
+    async fn sessions(
+        &self,
+        ctx: &Context<'_>,
+        after: Option<String>,
+        before: Option<String>,
+        first: Option<i32>,
+        last: Option<i32>,
+    ) -> Result<Option<SessionConnection>> {
+        let arguments = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
+        session::connection(ctx, self.id, &arguments)
+            .await
+            .map(Some)
     }
 
     /// Where the account is in its life.
@@ -369,11 +392,11 @@ pub struct UserQuery;
 impl UserQuery {
     /// The signed-in account; null without a session.
     #[graphql(directive = public::apply())]
-    async fn me(&self, ctx: &Context<'_>) -> Option<User> {
-        ctx.caller()
-            .requester()
-            .signed_in()
-            .map(|actor| actor.user().clone())
+    async fn me(&self, ctx: &Context<'_>) -> Result<Option<User>> {
+        match ctx.caller().requester().signed_in() {
+            Some(actor) => ctx.loaders().one(UserById(actor.user_id())).await,
+            None => Ok(None),
+        }
     }
 
     /// One account; null when it does not exist or is not visible.

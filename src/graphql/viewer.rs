@@ -7,6 +7,7 @@ use crate::config::password;
 use crate::error::{Error, Result};
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::directive::public;
+use crate::graphql::loader::{SessionById, UserById};
 use crate::models::session::Session;
 use crate::models::user::User;
 
@@ -36,13 +37,19 @@ impl Viewer {
     }
 
     /// The session that makes this request; null without one.
-    async fn session(&self) -> Option<&Session> {
-        self.0.as_ref().map(Actor::session)
+    async fn session(&self, ctx: &Context<'_>) -> Result<Option<Session>> {
+        match &self.0 {
+            Some(actor) => ctx.loaders().one(SessionById(actor.session_id())).await,
+            None => Ok(None),
+        }
     }
 
     /// The signed-in account; null without a session.
-    async fn user(&self) -> Option<&User> {
-        self.0.as_ref().map(Actor::user)
+    async fn user(&self, ctx: &Context<'_>) -> Result<Option<User>> {
+        match &self.0 {
+            Some(actor) => ctx.loaders().one(UserById(actor.user_id())).await,
+            None => Ok(None),
+        }
     }
 }
 

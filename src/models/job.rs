@@ -27,6 +27,67 @@ pub enum Job {
         /// The account.
         user: Uuid,
     },
+    /// Mail a token that sets a new password.
+    ResetPassword {
+        /// The account.
+        user: Uuid,
+    },
+    /// Mail a token that opens a closed account again.
+    ReactivateAccount {
+        /// The account.
+        user: Uuid,
+    },
+    /// Mail a token that proves the address to move to.
+    ConfirmEmailChange {
+        /// The account.
+        user: Uuid,
+        /// The row of `email_changes`.
+        change: Uuid,
+    },
+    /// Tell the address before that the account has moved, with a token that undoes it.
+    EmailChanged {
+        /// The account.
+        user: Uuid,
+        /// The row of `email_changes`.
+        change: Uuid,
+    },
+    /// Tell the owner that the move to another address was undone.
+    EmailChangeUndone {
+        /// The account.
+        user: Uuid,
+    },
+    /// Tell the owner that the password is another one now.
+    PasswordChanged {
+        /// The account.
+        user: Uuid,
+    },
+    /// Tell the owner that somebody signed in from where nobody had before.
+    NewDevice {
+        /// The account.
+        user: Uuid,
+        /// The session that was opened.
+        session: Uuid,
+    },
+    /// Tell the owner that a refresh token was used twice and its session is over.
+    SessionReuse {
+        /// The account.
+        user: Uuid,
+    },
+    /// Tell the owner that the account is closed, and how to open it where that is theirs to do.
+    AccountClosed {
+        /// The account.
+        user: Uuid,
+    },
+    /// Tell the owner that the account is open again.
+    AccountReopened {
+        /// The account.
+        user: Uuid,
+    },
+    /// Tell the owner that the password has to be changed soon.
+    PasswordExpires {
+        /// The account.
+        user: Uuid,
+    },
 }
 
 /// A job that a worker holds.
@@ -70,9 +131,9 @@ impl Job {
     /// Whether carrying it out sends a mail.
     #[must_use]
     pub fn is_mail(&self) -> bool {
-        match self {
-            Self::VerifyEmail { .. } | Self::AlreadyRegistered { .. } => true,
-        }
+        // Every job so far is one.
+        let _ = self;
+        true
     }
 
     /// The mails that were not sent yet, the oldest first; those that were given up among them.

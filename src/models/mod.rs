@@ -1,7 +1,9 @@
 //! Rows and SQL, one file for each family of tables. No rule of the domain and no time of its own.
 
 pub mod background;
+pub mod email_change;
 pub mod job;
+pub mod known_device;
 pub mod password_history;
 pub mod permission;
 pub mod personalization;

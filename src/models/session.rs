@@ -9,15 +9,17 @@ use uuid::Uuid;
 use crate::crypto::token::TokenHash;
 use crate::db::Conn;
 use crate::models::text_enum;
-use crate::models::user::{AccountStatus, User};
+use crate::models::user::AccountStatus;
 use crate::scalar::DateTime;
-use crate::schema::{sessions, users};
+use crate::schema::{sessions, spent_refresh_tokens, users};
 
 text_enum! {
     /// Why a session ended.
     pub enum SessionEndReason {
         /// An administrator ended it.
         Admin = "admin",
+        /// The account has as many sessions as it may, and newer ones took its place.
+        Displaced = "displaced",
         /// The person signed out.
         Logout = "logout",
         /// The password was changed or reset.
@@ -44,6 +46,7 @@ pub struct Session {
     pub created_at: DateTime,
     pub last_accessed_at: DateTime,
     pub expires_at: DateTime,
+    pub remember_me: bool,
 }
 
 /// A session to open.
@@ -59,6 +62,7 @@ pub struct NewSession<'a> {
     pub user_agent: Option<&'a str>,
     pub created_at: DateTime,
     pub last_accessed_at: DateTime,
+    pub authenticated_at: DateTime,
     pub expires_at: DateTime,
 }
 
@@ -76,8 +80,46 @@ impl NewSession<'_> {
     }
 }
 
-/// A session with its account and the names of the account's permissions, sorted.
-pub type SessionOwner = (Session, User, Vec<String>);
+/// What every request must know of its caller.
+#[derive(Queryable, Clone, Debug)]
+pub struct SessionOwner {
+    /// The session.
+    pub id: Uuid,
+    /// Its account.
+    pub user_id: Uuid,
+    /// When it ends by itself.
+    pub expires_at: DateTime,
+    /// When the person last proved to be at the keyboard.
+    pub authenticated_at: DateTime,
+    /// When it was last used, as far as that was written down.
+    pub last_accessed_at: DateTime,
+    /// The identifier of the account in other systems.
+    pub auth_token: Uuid,
+    /// Names of the account's permissions, sorted.
+    pub permissions: Vec<String>,
+}
+
+/// What became of a refresh token that was traded in before.
+#[derive(Queryable, Debug)]
+pub struct SpentToken {
+    /// The session, which is live.
+    pub session: Session,
+    /// The refresh token that is good now.
+    pub current: TokenHash,
+    /// Makes that one from its predecessor.
+    pub salt: Option<Vec<u8>>,
+    /// When the token was traded in.
+    pub spent_at: DateTime,
+}
+
+/// The condition that a session lives.
+macro_rules! live {
+    ($now:expr) => {
+        sessions::revoked_at
+            .is_null()
+            .and(sessions::expires_at.gt($now))
+    };
+}
 
 impl Session {
     /// The live session with this id, if its account may sign in: everything that a request must
@@ -92,13 +134,15 @@ impl Session {
     ) -> QueryResult<Option<SessionOwner>> {
         sessions::table
             .inner_join(users::table)
-            .filter(sessions::id.eq(id))
-            .filter(sessions::revoked_at.is_null())
-            .filter(sessions::expires_at.gt(now))
+            .filter(sessions::id.eq(id).and(live!(now)))
             .filter(users::status.eq(AccountStatus::Active))
             .select((
-                Self::as_select(),
-                User::as_select(),
+                sessions::id,
+                sessions::user_id,
+                sessions::expires_at,
+                sessions::authenticated_at,
+                sessions::last_accessed_at,
+                users::auth_token,
                 sql::<Array<Text>>(
                     "ARRAY(SELECT DISTINCT permissions.name FROM user_roles \
                      JOIN role_permissions ON role_permissions.role_id = user_roles.role_id \
@@ -121,15 +165,42 @@ impl Session {
         now: DateTime,
     ) -> QueryResult<Vec<Self>> {
         Self::query()
-            .filter(sessions::id.eq_any(ids))
-            .filter(sessions::revoked_at.is_null())
-            .filter(sessions::expires_at.gt(now))
+            .filter(sessions::id.eq_any(ids).and(live!(now)))
             .load(conn)
             .await
     }
 
-    /// Trades the refresh token `old` for `new`, once: of two callers with one token the second
-    /// gets `None`, as does one with a token of a session that has ended.
+    /// The session with this id, live or not.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn by_id(conn: &mut Conn, id: Uuid) -> QueryResult<Option<Self>> {
+        Self::query()
+            .filter(sessions::id.eq(id))
+            .first(conn)
+            .await
+            .optional()
+    }
+
+    /// The live sessions of these accounts, the most recently used first.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn live_by_users(
+        conn: &mut Conn,
+        users: &[Uuid],
+        now: DateTime,
+    ) -> QueryResult<Vec<Self>> {
+        Self::query()
+            .filter(sessions::user_id.eq_any(users).and(live!(now)))
+            .order((sessions::last_accessed_at.desc(), sessions::id.desc()))
+            .load(conn)
+            .await
+    }
+
+    /// Trades the refresh token `old` for `new`, which `salt` makes from it, once: of two callers
+    /// with one token the second gets `None`, as does one with a token of a session that has ended.
+    /// Belongs into a transaction.
     ///
     /// # Errors
     /// If the database cannot answer.
@@ -137,42 +208,68 @@ impl Session {
         conn: &mut Conn,
         old: &TokenHash,
         new: &TokenHash,
+        salt: &[u8; 32],
         now: DateTime,
     ) -> QueryResult<Option<Self>> {
-        diesel::update(sessions::table)
-            .filter(sessions::refresh_token_hash.eq(old))
-            .filter(sessions::revoked_at.is_null())
-            .filter(sessions::expires_at.gt(now))
+        let session = diesel::update(sessions::table)
+            .filter(sessions::refresh_token_hash.eq(old).and(live!(now)))
             .set((
                 sessions::refresh_token_hash.eq(new),
-                sessions::previous_refresh_token_hash.eq(old),
-                sessions::refreshed_at.eq(now),
+                sessions::successor_salt.eq(&salt[..]),
                 sessions::last_accessed_at.eq(now),
             ))
             .returning(Self::as_returning())
             .get_result(conn)
             .await
-            .optional()
+            .optional()?;
+        if let Some(session) = &session {
+            diesel::insert_into(spent_refresh_tokens::table)
+                .values((
+                    spent_refresh_tokens::token_hash.eq(old),
+                    spent_refresh_tokens::session_id.eq(session.id),
+                    spent_refresh_tokens::spent_at.eq(now),
+                ))
+                .execute(conn)
+                .await?;
+        }
+        Ok(session)
     }
 
-    /// Ends the live session that had `token` before its present one; gives its id.
+    /// The live session that `token` kept alive before it was traded in.
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn revoke_reused(
+    pub async fn by_spent_token(
         conn: &mut Conn,
         token: &TokenHash,
         now: DateTime,
-    ) -> QueryResult<Option<Uuid>> {
-        diesel::update(sessions::table)
-            .filter(sessions::previous_refresh_token_hash.eq(token))
-            .filter(sessions::revoked_at.is_null())
-            .set((
-                sessions::revoked_at.eq(now),
-                sessions::revoked_reason.eq(SessionEndReason::ReuseDetected),
+    ) -> QueryResult<Option<SpentToken>> {
+        spent_refresh_tokens::table
+            .inner_join(sessions::table)
+            .filter(spent_refresh_tokens::token_hash.eq(token).and(live!(now)))
+            .select((
+                Self::as_select(),
+                sessions::refresh_token_hash,
+                sessions::successor_salt,
+                spent_refresh_tokens::spent_at,
             ))
-            .returning(sessions::id)
-            .get_result(conn)
+            .first(conn)
+            .await
+            .optional()
+    }
+
+    /// The live session whose refresh token this is.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn by_refresh_token(
+        conn: &mut Conn,
+        token: &TokenHash,
+        now: DateTime,
+    ) -> QueryResult<Option<Self>> {
+        Self::query()
+            .filter(sessions::refresh_token_hash.eq(token).and(live!(now)))
+            .first(conn)
             .await
             .optional()
     }
@@ -187,8 +284,8 @@ impl Session {
         reason: SessionEndReason,
         now: DateTime,
     ) -> QueryResult<bool> {
-        diesel::update(sessions::table.find(id))
-            .filter(sessions::revoked_at.is_null())
+        diesel::update(sessions::table)
+            .filter(sessions::id.eq(id).and(live!(now)))
             .set((
                 sessions::revoked_at.eq(now),
                 sessions::revoked_reason.eq(reason),
@@ -196,5 +293,96 @@ impl Session {
             .execute(conn)
             .await
             .map(|rows| rows > 0)
+    }
+
+    /// Ends the live sessions of `user`, but not the session `spared`; gives how many.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn revoke_all(
+        conn: &mut Conn,
+        user: Uuid,
+        spared: Option<Uuid>,
+        reason: SessionEndReason,
+        now: DateTime,
+    ) -> QueryResult<usize> {
+        let mut update = diesel::update(sessions::table)
+            .filter(sessions::user_id.eq(user).and(live!(now)))
+            .set((
+                sessions::revoked_at.eq(now),
+                sessions::revoked_reason.eq(reason),
+            ))
+            .into_boxed();
+        if let Some(spared) = spared {
+            update = update.filter(sessions::id.ne(spared));
+        }
+        update.execute(conn).await
+    }
+
+    /// Ends the live sessions of `user` beyond the `most` that were used last.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn revoke_beyond(
+        conn: &mut Conn,
+        user: Uuid,
+        most: i64,
+        now: DateTime,
+    ) -> QueryResult<usize> {
+        let other = diesel::alias!(sessions as other);
+        let beyond = other
+            .filter(other.field(sessions::user_id).eq(user))
+            .filter(other.field(sessions::revoked_at).is_null())
+            .filter(other.field(sessions::expires_at).gt(now))
+            .order((
+                other.field(sessions::last_accessed_at).desc(),
+                other.field(sessions::id).desc(),
+            ))
+            .offset(most)
+            .select(other.field(sessions::id));
+        diesel::update(sessions::table)
+            .filter(sessions::id.eq_any(beyond))
+            .set((
+                sessions::revoked_at.eq(now),
+                sessions::revoked_reason.eq(SessionEndReason::Displaced),
+            ))
+            .execute(conn)
+            .await
+    }
+
+    /// Notes that the person proved to be at the keyboard; `None` if the session has ended.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn reauthenticate(
+        conn: &mut Conn,
+        id: Uuid,
+        now: DateTime,
+    ) -> QueryResult<Option<Self>> {
+        diesel::update(sessions::table)
+            .filter(sessions::id.eq(id).and(live!(now)))
+            .set(sessions::authenticated_at.eq(now))
+            .returning(Self::as_returning())
+            .get_result(conn)
+            .await
+            .optional()
+    }
+
+    /// Notes that these sessions are used, those aside whose use was noted after `since`.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn note_use(
+        conn: &mut Conn,
+        ids: &[Uuid],
+        since: DateTime,
+        now: DateTime,
+    ) -> QueryResult<usize> {
+        diesel::update(sessions::table)
+            .filter(sessions::id.eq_any(ids).and(live!(now)))
+            .filter(sessions::last_accessed_at.le(since))
+            .set(sessions::last_accessed_at.eq(now))
+            .execute(conn)
+            .await
     }
 }

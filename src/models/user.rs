@@ -1,13 +1,15 @@
 //! The table `users`: reading one or several accounts, opening and changing them.
 
+use diesel::dsl::{case_when, exists};
 use diesel::prelude::*;
+use diesel::sql_types::{Nullable, Timestamptz};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use crate::db::Conn;
 use crate::models::text_enum;
 use crate::scalar::{Date, DateTime, EmailAddress, Url};
-use crate::schema::{registration_claims, username_reservations, users};
+use crate::schema::{known_devices, registration_claims, username_reservations, users};
 
 diesel::define_sql_function! {
     /// `text` in lower case.
@@ -59,6 +61,18 @@ pub struct User {
     pub updated_at: DateTime,
 }
 
+text_enum! {
+    /// Who closed an account.
+    pub enum ClosedBy {
+        /// An administrator: only one can open it again.
+        Admin = "admin",
+        /// The inactivity policy.
+        Inactivity = "inactivity",
+        /// Its owner.
+        Owner = "owner",
+    }
+}
+
 /// What a sign-in is checked against. Never shown.
 #[derive(HasQuery)]
 #[diesel(table_name = users)]
@@ -67,7 +81,9 @@ pub struct Credentials {
     pub id: Uuid,
     pub email: EmailAddress,
     pub hashed_password: Option<String>,
+    pub password_changed_at: Option<DateTime>,
     pub status: AccountStatus,
+    pub closed_by: Option<ClosedBy>,
 }
 
 /// An account to open.
@@ -299,6 +315,133 @@ impl User {
         update.get_result(conn).await.optional()
     }
 
+    /// Sets the password, where it is still `verified` if that is given. An account that waits for
+    /// its address to be proved is open from now on.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn set_password(
+        conn: &mut Conn,
+        id: Uuid,
+        verified: Option<&str>,
+        hash: &str,
+        now: DateTime,
+    ) -> QueryResult<Option<Self>> {
+        let mut update = diesel::update(users::table)
+            .filter(users::id.eq(id))
+            .filter(users::status.ne(AccountStatus::Deactivated))
+            .set((
+                users::hashed_password.eq(hash),
+                users::password_changed_at.eq(now),
+                users::email_verified_at.eq(case_when(
+                    users::status.eq(AccountStatus::Pending),
+                    now.into_sql::<Nullable<Timestamptz>>(),
+                )
+                .otherwise(users::email_verified_at)),
+                users::status.eq(AccountStatus::Active),
+                users::updated_at.eq(now),
+            ))
+            .returning(Self::as_returning())
+            .into_boxed();
+        if let Some(verified) = verified {
+            update = update.filter(users::hashed_password.eq(verified));
+        }
+        update.get_result(conn).await.optional()
+    }
+
+    /// Moves the account to `email`, which is proved; `None` if it is not open.
+    ///
+    /// # Errors
+    /// If another account has the address (`users_email_key`), or the database cannot answer.
+    pub async fn set_email(
+        conn: &mut Conn,
+        id: Uuid,
+        email: &str,
+        now: DateTime,
+    ) -> QueryResult<Option<Self>> {
+        diesel::update(users::table)
+            .filter(users::id.eq(id))
+            .filter(users::status.eq(AccountStatus::Active))
+            .set((
+                users::email.eq(email),
+                users::email_verified_at.eq(now),
+                users::updated_at.eq(now),
+            ))
+            .returning(Self::as_returning())
+            .get_result(conn)
+            .await
+            .optional()
+    }
+
+    /// Deletes the account with this address if the address was never proved and it is not `except`.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn delete_pending(conn: &mut Conn, email: &str, except: Uuid) -> QueryResult<usize> {
+        diesel::delete(users::table)
+            .filter(lower(users::email).eq(lower(email)))
+            .filter(users::status.eq(AccountStatus::Pending))
+            .filter(users::id.ne(except))
+            .execute(conn)
+            .await
+    }
+
+    /// Closes the account; `None` if it is closed already or gone.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn close(
+        conn: &mut Conn,
+        id: Uuid,
+        by: ClosedBy,
+        reason: Option<&str>,
+        now: DateTime,
+    ) -> QueryResult<Option<Self>> {
+        diesel::update(users::table)
+            .filter(users::id.eq(id))
+            .filter(users::status.ne(AccountStatus::Deactivated))
+            .set((
+                users::status.eq(AccountStatus::Deactivated),
+                users::closed_at.eq(now),
+                users::closed_by.eq(by),
+                users::closed_reason.eq(reason),
+                users::updated_at.eq(now),
+            ))
+            .returning(Self::as_returning())
+            .get_result(conn)
+            .await
+            .optional()
+    }
+
+    /// Opens the account; `None` if it is open already or gone. With `unless` it stays closed if
+    /// that is who closed it.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn open(
+        conn: &mut Conn,
+        id: Uuid,
+        unless: Option<ClosedBy>,
+        now: DateTime,
+    ) -> QueryResult<Option<Self>> {
+        let mut update = diesel::update(users::table)
+            .filter(users::id.eq(id))
+            .filter(users::status.ne(AccountStatus::Active))
+            .set((
+                users::status.eq(AccountStatus::Active),
+                users::closed_at.eq(None::<DateTime>),
+                users::closed_by.eq(None::<ClosedBy>),
+                users::closed_reason.eq(None::<String>),
+                users::updated_at.eq(now),
+            ))
+            .returning(Self::as_returning())
+            .into_boxed();
+        if let Some(unless) = unless {
+            update = update.filter(users::closed_by.is_distinct_from(unless));
+        }
+        update.get_result(conn).await.optional()
+    }
+
     /// Writes `changes` and the time of the change; gives `None` if the account is gone.
     ///
     /// # Errors
@@ -353,19 +496,40 @@ impl RegistrationClaim {
     }
 }
 
+/// What is known of who signs in with a name.
+#[derive(Queryable)]
+pub struct SignInFacts {
+    /// The credentials of the account that has the name as its address or username.
+    pub credentials: Credentials,
+    /// The last registration that somebody tried with its address.
+    pub claim: Option<RegistrationClaim>,
+    /// The account has signed in from this network before.
+    pub known_network: bool,
+}
+
 impl Credentials {
-    /// The credentials of the account that has `identifier` as its address or username, with the
-    /// last registration that somebody tried with its address.
+    /// What is known of the account that has `identifier` as its address or username, and whether
+    /// it has signed in from the network with the hash `network`.
     ///
     /// # Errors
     /// If the database cannot answer.
     pub async fn by_identifier(
         conn: &mut Conn,
         identifier: &str,
-    ) -> QueryResult<Option<(Self, Option<RegistrationClaim>)>> {
+        network: &[u8; 32],
+    ) -> QueryResult<Option<SignInFacts>> {
+        let known_network = exists(
+            known_devices::table
+                .filter(known_devices::user_id.eq(users::id))
+                .filter(known_devices::network_hash.eq(&network[..])),
+        );
         let mut query = users::table
             .left_join(registration_claims::table)
-            .select((Self::as_select(), Option::<RegistrationClaim>::as_select()))
+            .select((
+                Self::as_select(),
+                Option::<RegistrationClaim>::as_select(),
+                known_network,
+            ))
             .into_boxed();
         // A username has no `@` and an address always has one, so that at most one can match.
         query = if identifier.contains('@') {
@@ -378,5 +542,17 @@ impl Credentials {
             )
         };
         query.first(conn).await.optional()
+    }
+
+    /// The credentials of this account.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn by_id(conn: &mut Conn, user: Uuid) -> QueryResult<Option<Self>> {
+        Self::query()
+            .filter(users::id.eq(user))
+            .first(conn)
+            .await
+            .optional()
     }
 }

@@ -17,6 +17,8 @@ text_enum! {
         AccountReactivation = "account_reactivation",
         /// Proves a new address.
         EmailChange = "email_change",
+        /// Takes a change of the address back; mailed to the address before.
+        EmailChangeUndo = "email_change_undo",
         /// Proves the address given at registration.
         EmailVerification = "email_verification",
         /// Lets a person in whose account somebody else opened.
@@ -64,6 +66,14 @@ impl NewVerificationToken<'_> {
     /// If the database refuses.
     pub async fn replace(&self, conn: &mut Conn) -> QueryResult<()> {
         VerificationToken::void(conn, self.user_id, self.kind, self.created_at).await?;
+        self.insert(conn).await
+    }
+
+    /// Stores the token beside the older ones of its kind.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn insert(&self, conn: &mut Conn) -> QueryResult<()> {
         diesel::insert_into(verification_tokens::table)
             .values(self)
             .execute(conn)
@@ -117,6 +127,60 @@ impl VerificationToken {
             update = update.filter(verification_tokens::user_id.eq(owner));
         }
         update.get_result(conn).await.optional()
+    }
+
+    /// Ends the live tokens of the same kind and account that were made after this one.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn void_later(&self, conn: &mut Conn, now: DateTime) -> QueryResult<usize> {
+        diesel::update(verification_tokens::table)
+            .filter(verification_tokens::user_id.eq(self.user_id))
+            .filter(verification_tokens::kind.eq(self.kind))
+            .filter(verification_tokens::used_at.is_null())
+            .filter(verification_tokens::created_at.ge(self.created_at))
+            .filter(verification_tokens::expires_at.gt(now))
+            .set(verification_tokens::expires_at.eq(now))
+            .execute(conn)
+            .await
+    }
+
+    /// Ends every live token that was made for `user`, but not those that undo a change of the
+    /// address: whoever took an account over must not be able to take them away from its owner.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn void_all(conn: &mut Conn, user: Uuid, now: DateTime) -> QueryResult<usize> {
+        diesel::update(verification_tokens::table)
+            .filter(verification_tokens::user_id.eq(user))
+            .filter(verification_tokens::kind.ne(VerificationKind::EmailChangeUndo))
+            .filter(verification_tokens::used_at.is_null())
+            .filter(verification_tokens::expires_at.gt(now))
+            .set(verification_tokens::expires_at.eq(now))
+            .execute(conn)
+            .await
+    }
+
+    /// The live token with this hash; where `owner` is given, only if it is of that account.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn live(
+        conn: &mut Conn,
+        hash: &TokenHash,
+        kind: VerificationKind,
+        owner: Option<Uuid>,
+        now: DateTime,
+    ) -> QueryResult<Option<Self>> {
+        let found = Self::query()
+            .filter(verification_tokens::token_hash.eq(hash))
+            .filter(verification_tokens::kind.eq(kind))
+            .filter(verification_tokens::used_at.is_null())
+            .filter(verification_tokens::expires_at.gt(now))
+            .first(conn)
+            .await
+            .optional()?;
+        Ok(found.filter(|token: &Self| owner.is_none_or(|owner| owner == token.user_id)))
     }
 
     /// The tokens that were made for these accounts after `since`, the newest first.

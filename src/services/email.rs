@@ -1,24 +1,24 @@
-//! Proving a mail address, and the mails that go with it. Sending itself is the mailer's.
+//! The address of an account: proving it, and moving to another one.
 
 use async_graphql::InputObject;
 use diesel_async::AsyncConnection as _;
 use uuid::Uuid;
 
-use chrono::TimeDelta;
-
 use crate::app::App;
 use crate::auth::requester::{Actor, ClientInfo};
-use crate::crypto::token::{PlainToken, TokenHash};
-use crate::error::{Error, Result, UserError, UserErrorCode};
-use crate::mail::{Mail, Recipient};
+use crate::crypto::token::TokenHash;
+use crate::db::Conn;
+use crate::error::{Error, OnConstraint as _, Result, UserError, UserErrorCode};
+use crate::models::email_change::EmailChange;
 use crate::models::job::Job;
-use crate::models::profile::Profile;
+use crate::models::session::{Session, SessionEndReason};
 use crate::models::user::{AccountStatus, User};
-use crate::models::verification_token::{
-    NewVerificationToken, VerificationKind, VerificationToken,
-};
+use crate::models::verification_token::{VerificationKind, VerificationToken};
+use crate::scalar::{DateTime, EmailAddress};
 use crate::services::limits::{self, Limit};
-use crate::services::login::{self, SignedIn};
+use crate::services::login::{self, NewSignIn};
+use crate::services::mails::{self, token_rejected};
+use crate::services::session::SignedIn;
 use crate::services::validate;
 
 /// A mailed token.
@@ -36,19 +36,27 @@ pub struct EmailInput {
     pub email: String,
 }
 
+/// The address to move to.
+#[derive(InputObject)]
+pub struct RequestEmailChangeInput {
+    /// The new address.
+    pub new_email: String,
+}
+
 /// Proves the address that `token` was mailed to, and signs its owner in.
 ///
 /// A token that was mailed to somebody else than the signed-in caller is refused and stays good.
 ///
 /// # Errors
 /// `TOKEN_REJECTED` for a token that is unknown, used, replaced or past its end, or whose account
-/// has another address by now.
+/// has another address by now; `TOO_MANY_ATTEMPTS`.
 pub async fn verify(
     app: &App,
     client: &ClientInfo,
     caller: Option<&Actor>,
     token: &str,
 ) -> Result<SignedIn> {
+    limits::take(app, Limit::Token, client, "").await?;
     let now = app.now();
     let hash = TokenHash::of(token);
     let owner = caller.map(Actor::user_id);
@@ -59,19 +67,19 @@ pub async fn verify(
             return Err(token_rejected());
         };
         VerificationToken::void(conn, token.user_id, kind, now).await?;
-        let Some(user) = User::verify_email(conn, token.user_id, &token.email, now).await? else {
-            return Err(token_rejected());
+        let verified = User::verify_email(conn, token.user_id, &token.email, now).await?;
+        let user = verified.ok_or_else(token_rejected)?;
+        let new = NewSignIn {
+            user,
+            verified: None,
+            rehashed: None,
+            remember_me: false,
         };
-        login::open_session(app, conn, client, user, None, None, false)
+        login::open_session(app, conn, client, &new)
             .await?
             .ok_or_else(token_rejected)
     })
     .await
-}
-
-fn token_rejected() -> Error {
-    let message = "This link is unknown, used up or past its end. Ask for a new one.";
-    UserError::at(UserErrorCode::TokenRejected, &["input", "token"], message).into()
 }
 
 /// Mails the verification token again, if the address belongs to an account that waits for it.
@@ -81,91 +89,131 @@ fn token_rejected() -> Error {
 /// `INVALID_VALUE` for a malformed address, `TOO_MANY_ATTEMPTS` within a minute of the last time.
 pub async fn resend(app: &App, client: &ClientInfo, email: &str) -> Result<()> {
     let email = validate::email(&["input", "email"], email)?;
-    limits::take(app, Limit::Resend, client, &email).await?;
+    let kind = mails::kind_of(VerificationKind::EmailVerification);
+    limits::take_mail(app, client, kind, &email).await?;
     let now = app.now();
     let mut conn = app.db.conn().await?;
-    conn.transaction(async |conn| {
-        let waiting = User::by_email(conn, &email)
-            .await?
-            .filter(|user| user.status == AccountStatus::Pending);
-        // A job for nobody does nothing; writing it takes the same time.
-        let user = waiting.map_or_else(Uuid::now_v7, |user| user.id);
-        Ok(Job::VerifyEmail { user }.enqueue(conn, now).await?)
-    })
-    .await
+    let waiting = User::by_email(&mut conn, &email)
+        .await?
+        .filter(|user| user.status == AccountStatus::Pending);
+    // A job for nobody does nothing; writing it takes the same time.
+    let user = waiting.map_or_else(Uuid::now_v7, |user| user.id);
+    Ok(Job::VerifyEmail { user }.enqueue(&mut conn, now).await?)
 }
 
-/// Carries a job out: makes its token, renders its mail and sends it.
-///
-/// A job whose reason is gone (the address is proved, the account erased) does nothing.
+/// Mails a token to the address that the caller wants to move to; the account stays where it is until
+/// that is shown. A request that was made before is void. The answer is the same for an address that
+/// belongs to somebody else, whose owner is told.
 ///
 /// # Errors
-/// If the database cannot answer or the mail cannot be handed over; the job can be run again.
-pub async fn carry_out(app: &App, job: &Job, id: Uuid) -> Result<()> {
-    let (user, mail) = match job {
-        Job::VerifyEmail { user } => {
-            let Some((user, token)) = mint(app, *user).await? else {
-                return Ok(());
-            };
-            let link = app.config.verify_email_link(token.expose());
-            let hours = app.config.registration.verification_hours;
-            (user, Mail::VerifyEmail { link, hours })
-        }
-        Job::AlreadyRegistered { user } => {
-            let Some(user) = load(app, *user).await? else {
-                return Ok(());
-            };
-            (user, Mail::AlreadyRegistered)
-        }
-    };
-    let recipient = recipient(app, user).await?;
-    let message = mail.render(&app.config, &recipient, id)?;
-    Ok(app.mailer.send(message).await?)
-}
-
-/// Whom a mail to the account is for, and how they want to read it.
-async fn recipient(app: &App, user: User) -> Result<Recipient> {
-    let mut conn = app.db.conn().await?;
-    let profile = Profile::by_users(&mut conn, &[user.id]).await?.pop();
-    let (language, timezone) = profile
-        .map(|profile| (profile.language, profile.timezone))
-        .unwrap_or_default();
-    Ok(Recipient {
-        name: user.full_name,
-        email: user.email.0,
-        language,
-        timezone,
-    })
-}
-
-async fn load(app: &App, id: Uuid) -> Result<Option<User>> {
-    let mut conn = app.db.conn().await?;
-    Ok(User::by_ids(&mut conn, &[id]).await?.pop())
-}
-
-/// A new token for an account that waits for its address to be proved.
-async fn mint(app: &App, user: Uuid) -> Result<Option<(User, PlainToken)>> {
+/// `INVALID_VALUE` for a malformed address or the present one, `TOO_MANY_ATTEMPTS`.
+pub async fn request_change(
+    app: &App,
+    client: &ClientInfo,
+    actor: &Actor,
+    new_email: &str,
+) -> Result<()> {
+    let path = ["input", "newEmail"];
+    let new_email = validate::email(&path, new_email)?;
+    let kind = mails::kind_of(VerificationKind::EmailChange);
+    limits::take_mail(app, client, kind, &new_email).await?;
     let now = app.now();
-    let token = PlainToken::generate("crv");
-    let lifetime = TimeDelta::hours(app.config.registration.verification_hours.into());
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
-        // Locked, so that of two mails at once only the second holds a live token.
-        let waiting = User::lock(conn, user)
-            .await?
-            .filter(|user| user.status == AccountStatus::Pending);
-        let Some(user) = waiting else { return Ok(None) };
-        let new = NewVerificationToken {
+        let user = User::lock(conn, actor.user_id()).await?;
+        let user = user.ok_or(Error::Unauthenticated)?;
+        if user.email.eq_ignore_ascii_case(&new_email) {
+            let message = "This is the present address.";
+            return Err(UserError::invalid(&path, "UNCHANGED", (None, None), message).into());
+        }
+        let change = EmailChange {
             id: Uuid::now_v7(),
             user_id: user.id,
-            token_hash: token.hash(),
-            kind: VerificationKind::EmailVerification,
-            email: &user.email,
-            expires_at: (*now + lifetime).into(),
-            created_at: now,
+            new_email: EmailAddress(new_email.clone()),
+            old_email: user.email.clone(),
+            requested_at: now,
+            confirmed_at: None,
         };
-        new.replace(conn).await?;
-        Ok::<_, Error>(Some((user, token)))
+        change.replace(conn).await?;
+        VerificationToken::void(conn, user.id, VerificationKind::EmailChange, now).await?;
+        let job = Job::ConfirmEmailChange {
+            user: user.id,
+            change: change.id,
+        };
+        Ok(job.enqueue(conn, now).await?)
     })
     .await
+}
+
+/// Moves the account to the address that `token` was mailed to, and ends its other sessions. The
+/// address before is told, with a link that undoes the move; such a link's token is taken here too.
+///
+/// # Errors
+/// `TOKEN_REJECTED` for a token that is unknown, used, replaced or past its end, is not of the signed-in
+/// caller's account, or whose address somebody else has proved meanwhile; `TOO_MANY_ATTEMPTS`.
+pub async fn confirm_change(
+    app: &App,
+    client: &ClientInfo,
+    caller: Option<&Actor>,
+    token: &str,
+) -> Result<User> {
+    limits::take(app, Limit::Token, client, "").await?;
+    let now = app.now();
+    let hash = TokenHash::of(token);
+    let owner = caller.map(Actor::user_id);
+    let mut conn = app.db.conn().await?;
+    conn.transaction(async |conn| {
+        let kind = VerificationKind::EmailChange;
+        if let Some(token) = VerificationToken::consume(conn, &hash, kind, owner, now).await? {
+            let user = User::lock(conn, token.user_id).await?;
+            let user = user.ok_or_else(token_rejected)?;
+            let (new, old) = (&token.email, &user.email);
+            let change = EmailChange::confirm(conn, user.id, new, old, now).await?;
+            let change = change.ok_or_else(token_rejected)?;
+            let spared = caller.map(Actor::session_id);
+            let moved = move_to(conn, user.id, new, spared, now).await?;
+            let job = Job::EmailChanged {
+                user: user.id,
+                change: change.id,
+            };
+            job.enqueue(conn, now).await?;
+            return Ok(moved);
+        }
+        // The owner of the former address may be signed in nowhere, and whoever moved the account
+        // away knows no such token.
+        let kind = VerificationKind::EmailChangeUndo;
+        let token = VerificationToken::consume(conn, &hash, kind, owner, now).await?;
+        let token = token.ok_or_else(token_rejected)?;
+        let moved = move_to(conn, token.user_id, &token.email, None, now).await?;
+        // Whoever holds the address that is left now must not undo this. A link mailed to an address
+        // that the account had even before stays good: its owner may have to undo this move, too.
+        token.void_later(conn, now).await?;
+        let job = Job::EmailChangeUndone { user: moved.id };
+        job.enqueue(conn, now).await?;
+        Ok(moved)
+    })
+    .await
+}
+
+/// Gives the account another, proved address and ends its sessions but one.
+async fn move_to(
+    conn: &mut Conn,
+    user: Uuid,
+    email: &EmailAddress,
+    spared: Option<Uuid>,
+    now: DateTime,
+) -> Result<User> {
+    // Whoever registered with the address and never proved it gives way to who did.
+    User::delete_pending(conn, email, user).await?;
+    let moved = User::set_email(conn, user, email, now)
+        .await
+        .on_constraint("users_email_key", || {
+            let message = "This link is unknown, used up or past its end. Ask for a new one.";
+            UserError::at(UserErrorCode::TokenRejected, &["input", "token"], message)
+        })?;
+    let moved = moved.ok_or_else(token_rejected)?;
+    Session::revoke_all(conn, user, spared, SessionEndReason::User, now).await?;
+    VerificationToken::void_all(conn, user, now).await?;
+    EmailChange::drop_pending(conn, user).await?;
+    Ok(moved)
 }

@@ -1,40 +1,52 @@
-//! How often an operation may be tried. The budgets lie in the database, so that all instances agree.
+//! How often an operation may be tried. The budgets lie in the database, so that all instances agree;
+//! each is one statement, and is taken before the work that it guards.
 
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::auth::requester::ClientInfo;
 use crate::db::Conn;
 use crate::error::{Result, UserError};
-use crate::models::rate_limit;
+use crate::models::rate_limit::{self, Budget, Delay};
 use crate::scalar::DateTime;
 
-/// An operation whose tries are counted.
+/// Wrong tries are forgotten this long after the last wait was over.
+pub const FORGET: TimeDelta = TimeDelta::minutes(15);
+/// The first wait after the free tries; each next one is twice as long.
+const FIRST_WAIT: TimeDelta = TimeDelta::seconds(5);
+/// The longest wait.
+const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(15);
+
+/// An operation whose uses are counted.
 #[derive(Clone, Copy, Debug)]
 pub enum Limit {
     /// Opening an account, for each network.
     Register,
-    /// Signing in, for each name and network.
-    Login,
-    /// Mailing a token, for each address.
-    Resend,
+    /// Signing in, for each network, whoever is meant.
+    LoginNetwork,
+    /// Mailing a token of this kind, for each address.
+    Resend(&'static str),
+    /// Mailing anything that was asked for, for each address.
+    Mail,
+    /// Asking for a mail, for each network.
+    MailRequest,
+    /// Showing a mailed token, for each network.
+    Token,
 }
 
-/// Takes one try of `limit` for `subject`, before anything costly is done.
+/// Takes one use of `limit` for `subject`, before anything costly is done.
 ///
 /// # Errors
 /// `TOO_MANY_ATTEMPTS` with the time to wait.
 pub async fn take(app: &App, limit: Limit, client: &ClientInfo, subject: &str) -> Result<()> {
-    match wait(app, limit, client, subject).await? {
-        None => Ok(()),
-        Some(wait) => Err(UserError::too_many_attempts(wait).into()),
-    }
+    refuse(wait(app, limit, client, subject).await?)
 }
 
-/// Takes one try of `limit` for `subject`; gives the time to wait where there is none left.
+/// Takes one use of `limit` for `subject`; gives the time to wait where there is none left.
 ///
 /// # Errors
 /// If the database cannot answer; nothing is allowed then.
@@ -45,45 +57,203 @@ pub async fn wait(
     subject: &str,
 ) -> Result<Option<Duration>> {
     let rates = &app.config.rates;
-    let subject = subject.to_lowercase();
+    let (subject, network) = (subject.to_lowercase(), client.network());
+    let hour = TimeDelta::hours(1);
     let (key, burst, period) = match limit {
         Limit::Register => (
-            ["register", &client.network()].join("\0"),
+            key(&["register", &network]),
             rates.registrations_per_hour,
-            TimeDelta::hours(1),
+            hour,
         ),
-        Limit::Login => (
-            ["login", &subject, &client.network()].join("\0"),
-            rates.logins_per_quarter,
+        Limit::LoginNetwork => (
+            key(&["login network", &network]),
+            rates.logins_per_network,
             TimeDelta::minutes(15),
         ),
-        Limit::Resend => (
-            resend_key(&subject),
+        Limit::Resend(kind) => (
+            key(&["resend", kind, &subject]),
             1,
             TimeDelta::seconds(rates.resend_secs.into()),
         ),
+        Limit::Mail => (key(&["mail", &subject]), rates.mails_per_hour, hour),
+        Limit::MailRequest => (
+            key(&["mail request", &network]),
+            rates.mail_requests_per_network,
+            hour,
+        ),
+        Limit::Token => (key(&["token", &network]), rates.tokens_per_network, hour),
     };
-    let interval = period / i32::try_from(burst).unwrap_or(i32::MAX);
-    if interval.is_zero() {
+    let Some(budget) = Budget::new(burst, period) else {
         return Ok(None);
-    }
-    // Hashed, so that no address stands in the table.
-    let key = Sha256::digest(key);
+    };
     let mut conn = app.db.conn().await?;
-    let wait = rate_limit::take(&mut conn, &key, burst, interval, app.now()).await?;
+    let wait = rate_limit::take(&mut conn, &key, None, budget, app.now()).await?;
     Ok(wait.map(|wait| wait.to_std().unwrap_or_default()))
 }
 
-/// When another mail may be asked for with this address.
+/// Takes one request for a mail of `kind` to `address`: by the network that asks, by the address
+/// each hour, and by the time since the last one.
+///
+/// # Errors
+/// `TOO_MANY_ATTEMPTS` with the time to wait. It says nothing about the address: known and unknown
+/// ones are counted alike.
+pub async fn take_mail(
+    app: &App,
+    client: &ClientInfo,
+    kind: &'static str,
+    address: &str,
+) -> Result<()> {
+    take(app, Limit::MailRequest, client, "").await?;
+    take(app, Limit::Resend(kind), client, address).await?;
+    take(app, Limit::Mail, client, address).await
+}
+
+/// When another mail of `kind` may be asked for with this address.
 ///
 /// # Errors
 /// If the database cannot answer.
-pub async fn resend_available_at(app: &App, conn: &mut Conn, email: &str) -> Result<DateTime> {
-    let key = Sha256::digest(resend_key(&email.to_lowercase()));
+pub async fn resend_available_at(
+    app: &App,
+    conn: &mut Conn,
+    kind: &'static str,
+    email: &str,
+) -> Result<DateTime> {
+    let key = key(&["resend", kind, &email.to_lowercase()]);
     let full_at = rate_limit::full_at(conn, &key).await?;
     Ok(full_at.map_or(app.now(), |full_at| full_at.max(app.now())))
 }
 
-fn resend_key(email: &str) -> String {
-    ["resend", email].join("\0")
+/// A try to name and prove somebody, taken before anything is verified.
+#[must_use = "a try that succeeded is to be forgiven"]
+#[derive(Debug)]
+pub struct Try {
+    /// By name and network: each further wrong try has to wait longer.
+    by_network: [u8; 32],
+    /// By name alone, for strangers.
+    by_name: [u8; 32],
+    subject: [u8; 32],
+}
+
+impl Try {
+    /// A try to sign in as `identifier`. A stranger's wrong tries cannot shut the owner out: with
+    /// `known`, a network from which the account has signed in before, only its own tries count.
+    ///
+    /// Address and username of an account are counted apart. With one budget for both, filling it
+    /// by one name and trying the other would tell that they belong together.
+    ///
+    /// # Errors
+    /// `TOO_MANY_ATTEMPTS` with the time to wait.
+    pub async fn to_login(
+        app: &App,
+        client: &ClientInfo,
+        identifier: &str,
+        known: bool,
+    ) -> Result<Self> {
+        let identifier = identifier.to_lowercase();
+        let subject = subject_of_name(&identifier);
+        let this = Self {
+            by_network: key(&["login", &identifier, &client.network()]),
+            by_name: key(&["login name", &identifier]),
+            subject,
+        };
+        take(app, Limit::LoginNetwork, client, "").await?;
+        let (now, rates) = (app.now(), &app.config.rates);
+        let mut conn = app.db.conn().await?;
+        let delay = this.delay(&mut conn, rates.login_tries, now).await?;
+        refuse(delay)?;
+        if let (false, Some(budget)) = (
+            known,
+            Budget::new(rates.logins_per_name, TimeDelta::days(1)),
+        ) {
+            let (key, subject) = (&this.by_name, Some(&this.subject));
+            let wait = rate_limit::take(&mut conn, key, subject, budget, now).await?;
+            refuse(wait.map(|wait| wait.to_std().unwrap_or_default()))?;
+        }
+        Ok(this)
+    }
+
+    /// A try of a signed-in person to prove to be at the keyboard.
+    ///
+    /// # Errors
+    /// `TOO_MANY_ATTEMPTS` with the time to wait.
+    pub async fn to_confirm(app: &App, user: Uuid) -> Result<Self> {
+        let this = Self {
+            by_network: key(&["confirm", &user.to_string()]),
+            by_name: [0; 32],
+            subject: subject_of_account(user),
+        };
+        let mut conn = app.db.conn().await?;
+        let tries = app.config.rates.login_tries;
+        let delay = this.delay(&mut conn, tries, app.now()).await?;
+        refuse(delay)?;
+        Ok(this)
+    }
+
+    async fn delay(&self, conn: &mut Conn, free: u32, now: DateTime) -> Result<Option<Duration>> {
+        let delay = Delay {
+            free,
+            first: FIRST_WAIT,
+            longest: LONGEST_WAIT,
+            forget: FORGET,
+        };
+        let (key, subject) = (&self.by_network, &self.subject);
+        let wait = rate_limit::take_delayed(conn, key, subject, &delay, now).await?;
+        Ok(wait.map(|wait| wait.to_std().unwrap_or_default()))
+    }
+
+    /// Forgets the wrong tries before one that succeeded.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn forgive(&self, conn: &mut Conn) -> Result<()> {
+        Ok(rate_limit::forget(conn, &[&self.by_network, &self.by_name]).await?)
+    }
+
+    /// Gives the try back: it was not decided.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn give_back(&self, app: &App) -> Result<()> {
+        let mut conn = app.db.conn().await?;
+        Ok(rate_limit::give_back(&mut conn, &self.by_network, app.now()).await?)
+    }
+}
+
+/// Forgets every wrong try for an account, from wherever it came.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn unlock(
+    conn: &mut Conn,
+    user: Uuid,
+    email: &str,
+    username: Option<&str>,
+) -> Result<()> {
+    let mut subjects = vec![
+        subject_of_account(user),
+        subject_of_name(&email.to_lowercase()),
+    ];
+    subjects.extend(username.map(|name| subject_of_name(&name.to_lowercase())));
+    let subjects: Vec<&[u8]> = subjects.iter().map(|subject| &subject[..]).collect();
+    Ok(rate_limit::forget_subjects(conn, &subjects).await?)
+}
+
+fn refuse(wait: Option<Duration>) -> Result<()> {
+    match wait {
+        None => Ok(()),
+        Some(wait) => Err(UserError::too_many_attempts(wait).into()),
+    }
+}
+
+fn subject_of_name(identifier: &str) -> [u8; 32] {
+    key(&["name", identifier])
+}
+
+fn subject_of_account(user: Uuid) -> [u8; 32] {
+    key(&["account", &user.to_string()])
+}
+
+/// Hashed, so that no address stands in the table.
+fn key(parts: &[&str]) -> [u8; 32] {
+    Sha256::digest(parts.join("\0")).into()
 }

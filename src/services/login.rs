@@ -1,20 +1,34 @@
-//! Signing in with a password, keeping a session alive, and signing out.
+//! Signing in with a password.
 
-use async_graphql::InputObject;
+use async_graphql::{Enum, InputObject};
+use chrono::TimeDelta;
 use diesel_async::AsyncConnection as _;
 use secrecy::SecretString;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::auth::requester::{Actor, ClientInfo};
+use crate::auth::requester::ClientInfo;
 use crate::crypto::password::Verdict;
-use crate::crypto::token::{PlainToken, TokenHash};
+use crate::crypto::token::PlainToken;
 use crate::db::Conn;
 use crate::error::{Error, Result, UserError, UserErrorCode};
-use crate::models::session::{NewSession, Session, SessionEndReason};
-use crate::models::user::{AccountStatus, Credentials, User};
+use crate::models::job::Job;
+use crate::models::session::{NewSession, Session};
+use crate::models::user::{AccountStatus, ClosedBy, Credentials, RegistrationClaim, User};
+use crate::models::verification_token::VerificationKind;
 use crate::scalar::DateTime;
-use crate::services::limits::{self, Limit};
+use crate::services::limits::{self, Limit, Try};
+use crate::services::session::{self, REFRESH_PREFIX, SignedIn};
+use crate::services::{devices, mails, password};
+
+/// How tokens reach the client.
+#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenDelivery {
+    /// In the answer; for native apps and servers.
+    Body,
+    /// In `HttpOnly`, `SameSite` cookies; for browsers.
+    Cookie,
+}
 
 /// A sign-in with a password.
 #[derive(InputObject)]
@@ -27,14 +41,9 @@ pub struct LoginInput {
     /// Keep the session for 30 days instead of 24 hours.
     #[graphql(default = false)]
     pub remember_me: bool,
-}
-
-/// The token to trade in.
-#[derive(InputObject)]
-pub struct RefreshTokenInput {
-    /// The refresh token.
-    #[graphql(secret)]
-    pub refresh_token: String,
+    /// How the tokens come back.
+    #[graphql(default_with = "TokenDelivery::Body")]
+    pub token_delivery: TokenDelivery,
 }
 
 /// What a right password leads to.
@@ -46,20 +55,23 @@ pub enum SignIn {
         /// When another mail may be asked for.
         resend_available_at: DateTime,
     },
+    /// The password is older than the policy allows.
+    PasswordExpired {
+        /// Sets a new one.
+        reset_token: PlainToken,
+        /// When that token ends.
+        expires_at: DateTime,
+    },
 }
 
-/// A session with its tokens.
-pub struct SignedIn {
-    /// The account.
-    pub user: User,
-    /// The session.
-    pub session: Session,
-    /// The signed token for requests.
-    pub access_token: String,
-    /// When the access token ends.
-    pub access_token_expires_at: DateTime,
-    /// The token to keep the session alive with.
-    pub refresh_token: PlainToken,
+/// What verifying a password came to.
+enum Verified {
+    /// The account is open. With a new hash where the stored one was made with other parameters.
+    Open(Credentials, Option<String>),
+    /// The account is closed.
+    Closed(Credentials),
+    /// The address was not proved, or somebody registered in vain with this address and password.
+    Pending(Credentials),
 }
 
 /// Signs in with an address or username and a password.
@@ -73,76 +85,139 @@ pub struct SignedIn {
 pub async fn login(app: &App, client: &ClientInfo, input: LoginInput) -> Result<SignIn> {
     let identifier = input.identifier.trim();
     // Addresses and usernames are ASCII. What the database takes for equal and this server does not
-    // would be a second budget for one account.
-    if !identifier.is_ascii() {
-        return Err(invalid_credentials());
-    }
-    limits::take(app, Limit::Login, client, identifier).await?;
-    // Nothing longer can be right; hashing it would only be work for whoever sends it. A character
-    // has at most four bytes, and up to three more code points in its decomposed form.
-    if identifier.chars().count() > 254
-        || input.password.len() > 16 * app.config.password.max_length
+    // would be a second budget for one account. Nothing longer can be right; hashing it would only
+    // be work for whoever sends it. A character has at most four bytes, and up to three more code
+    // points in its decomposed form.
+    if !identifier.is_ascii()
+        || identifier.len() > 254
+        || input.password.len() > app.config.password_policy().maximum_bytes()
     {
         return Err(invalid_credentials());
     }
-    let found = Credentials::by_identifier(&mut *app.db.conn().await?, identifier).await?;
+    let network = devices::network_hash(client);
+    let found =
+        Credentials::by_identifier(&mut *app.db.conn().await?, identifier, &network).await?;
+    let known = found.as_ref().is_some_and(|found| found.known_network);
+    let attempt = Try::to_login(app, client, identifier, known).await?;
+    let found = found.map(|found| (found.credentials, found.claim));
+    let verified = match verify(app, found, input.password.into()).await {
+        Err(busy @ Error::RateLimited(_)) => {
+            attempt.give_back(app).await?;
+            return Err(busy);
+        }
+        verified => verified?,
+    };
+    let mut conn = app.db.conn().await?;
+    // Only who is let in has the wrong tries forgiven: anybody can register in vain with an address
+    // that is in use, and would be told by that registration's password.
+    if matches!(verified, Verified::Open(..)) {
+        attempt.forgive(&mut conn).await?;
+    }
+    match verified {
+        Verified::Open(account, _) if password::has_expired(app, &account) => {
+            let (reset_token, expires_at) = password::expired(app, &mut conn, &account).await?;
+            Ok(SignIn::PasswordExpired {
+                reset_token,
+                expires_at,
+            })
+        }
+        Verified::Open(account, rehashed) => {
+            let new = NewSignIn {
+                user: account.id,
+                verified: account.hashed_password.as_deref(),
+                rehashed: rehashed.as_deref(),
+                remember_me: input.remember_me,
+            };
+            let opened = conn
+                .transaction(async |conn| open_session(app, conn, client, &new).await)
+                .await?;
+            // None: closed, or given another password, while this one was verified.
+            opened
+                .map(|opened| SignIn::SignedIn(Box::new(opened)))
+                .ok_or_else(invalid_credentials)
+        }
+        Verified::Closed(account) => {
+            drop(conn);
+            offer_reactivation(app, client, &account).await?;
+            Err(unavailable())
+        }
+        Verified::Pending(account) => {
+            let kind = mails::kind_of(VerificationKind::EmailVerification);
+            let at = limits::resend_available_at(app, &mut conn, kind, &account.email).await?;
+            Ok(SignIn::EmailVerificationRequired {
+                resend_available_at: at,
+            })
+        }
+    }
+}
+
+/// Compares a password with what is kept for a name. Holds no connection.
+async fn verify(
+    app: &App,
+    found: Option<(Credentials, Option<RegistrationClaim>)>,
+    password: SecretString,
+) -> Result<Verified> {
     let (account, claim) = found.map_or((None, None), |(account, claim)| (Some(account), claim));
     let stored = account
         .as_ref()
         .and_then(|account| account.hashed_password.clone());
-    let password = SecretString::from(input.password);
     let verdict = app.verify_password(password.clone(), stored).await?;
-    if let (Some(account), Verdict::Right(rehashed)) = (&account, &verdict)
-        && account.status == AccountStatus::Active
-    {
-        let (verified, rehashed) = (account.hashed_password.as_deref(), rehashed.as_deref());
-        let mut conn = app.db.conn().await?;
-        let signed_in = conn
-            .transaction(async |conn| {
-                open_session(
-                    app,
-                    conn,
-                    client,
-                    account.id,
-                    verified,
-                    rehashed,
-                    input.remember_me,
-                )
-                .await
-            })
-            .await?;
-        // Deactivated, or given another password, while this one was verified.
-        return signed_in
-            .map(|signed_in| SignIn::SignedIn(Box::new(signed_in)))
-            .ok_or_else(invalid_credentials);
-    }
+    let right = verdict != Verdict::Wrong;
+    let account = match (account, verdict) {
+        (Some(account), Verdict::Right(rehashed)) if account.status == AccountStatus::Active => {
+            return Ok(Verified::Open(account, rehashed));
+        }
+        (account, _) => account,
+    };
     // Whoever is not let in waits for two hashes, whatever the reason: a registration with the
     // address of an open account is looked at too, and must not be told from one that opened its own.
-    let oldest =
-        *app.now() - chrono::TimeDelta::hours(app.config.registration.verification_hours.into());
+    let hours = TimeDelta::hours(app.config.registration.verification_hours.into());
+    let oldest = *app.now() - hours;
     let claim = claim.filter(|claim| *claim.created_at > oldest);
-    let claimed = claim.as_ref().map(|claim| claim.hashed_password.clone());
-    let claimed = app.verify_password(password, claimed).await?;
-    let Some(account) = account else {
-        return Err(invalid_credentials());
-    };
-    let right = verdict != Verdict::Wrong;
-    if right && account.status == AccountStatus::Deactivated {
-        return Err(unavailable());
+    let claimed = app
+        .verify_password(password, claim.map(|claim| claim.hashed_password))
+        .await?;
+    match account {
+        Some(account) if right && account.status == AccountStatus::Deactivated => {
+            Ok(Verified::Closed(account))
+        }
+        Some(account) if right || claimed != Verdict::Wrong => Ok(Verified::Pending(account)),
+        _ => Err(invalid_credentials()),
     }
-    if !right && claimed == Verdict::Wrong {
-        return Err(invalid_credentials());
+}
+
+/// Mails the link that opens a closed account again to who knows its password, unless an
+/// administrator closed it.
+async fn offer_reactivation(app: &App, client: &ClientInfo, account: &Credentials) -> Result<()> {
+    if account.closed_by == Some(ClosedBy::Admin) {
+        return Ok(());
     }
-    let mut conn = app.db.conn().await?;
-    let resend_available_at = limits::resend_available_at(app, &mut conn, &account.email).await?;
-    Ok(SignIn::EmailVerificationRequired {
-        resend_available_at,
-    })
+    let kind = mails::kind_of(VerificationKind::AccountReactivation);
+    let wait = limits::wait(app, Limit::Resend(kind), client, &account.email).await?;
+    if wait.is_none() {
+        let mut conn = app.db.conn().await?;
+        let job = Job::ReactivateAccount { user: account.id };
+        job.enqueue(&mut conn, app.now()).await?;
+    }
+    Ok(())
+}
+
+/// Who signs in, by what proof.
+#[derive(Debug)]
+pub struct NewSignIn<'a> {
+    /// The account.
+    pub user: Uuid,
+    /// The stored hash that the password was compared with.
+    pub verified: Option<&'a str>,
+    /// What to store in its place.
+    pub rehashed: Option<&'a str>,
+    /// Keep the session for longer.
+    pub remember_me: bool,
 }
 
 /// Opens a session for an active account and counts the sign-in. Belongs into a transaction.
 ///
-/// Gives `None` if the account is not active, or its password is not `verified` any more.
+/// Gives `None` if the account is not active, or its password is not the verified one any more.
 ///
 /// # Errors
 /// If the database cannot answer or signing fails.
@@ -150,110 +225,38 @@ pub async fn open_session(
     app: &App,
     conn: &mut Conn,
     client: &ClientInfo,
-    user: Uuid,
-    verified: Option<&str>,
-    rehashed: Option<&str>,
-    remember_me: bool,
+    new: &NewSignIn<'_>,
 ) -> Result<Option<SignedIn>> {
     let now = app.now();
-    let Some(user) = User::record_login(conn, user, verified, rehashed, now).await? else {
+    let Some(user) = User::record_login(conn, new.user, new.verified, new.rehashed, now).await?
+    else {
         return Ok(None);
     };
-    let refresh_token = PlainToken::generate("crr");
+    let refresh_token = PlainToken::generate(REFRESH_PREFIX);
     let ip_address = client.ip.to_string();
-    let new = NewSession {
+    let row = NewSession {
         id: Uuid::now_v7(),
         user_id: user.id,
         refresh_token_hash: refresh_token.hash(),
-        remember_me,
+        remember_me: new.remember_me,
         ip_address: Some(&ip_address),
         user_agent: client.user_agent.as_deref(),
         created_at: now,
         last_accessed_at: now,
-        expires_at: (*now + app.config.session_lifetime(remember_me)).into(),
+        authenticated_at: now,
+        expires_at: (*now + app.config.session_lifetime(new.remember_me)).into(),
     };
-    let session = new.insert(conn).await?;
-    signed_in(app, user, session, refresh_token).map(Some)
-}
-
-fn signed_in(
-    app: &App,
-    user: User,
-    session: Session,
-    refresh_token: PlainToken,
-) -> Result<SignedIn> {
-    let access = app.keys.sign(user.auth_token, session.id, app.now())?;
-    Ok(SignedIn {
-        user,
-        session,
-        access_token: access.token,
-        access_token_expires_at: access.expires_at,
-        refresh_token,
-    })
-}
-
-/// Trades a refresh token for a new pair, once. A token that was traded before ends its session:
-/// one of its two holders is not the owner, and nobody can tell which (RFC 9700, section 4.14.2).
-///
-/// # Errors
-/// `TOKEN_REJECTED`.
-pub async fn refresh(app: &App, token: &str) -> Result<SignedIn> {
-    let now = app.now();
-    let old = TokenHash::of(token);
-    let new = PlainToken::generate("crr");
-    let mut conn = app.db.conn().await?;
-    // Whole or not at all: a token that was traded for nothing would count as reused next time.
-    let traded = conn
-        .transaction(async |conn| {
-            let Some(session) = Session::rotate(conn, &old, &new.hash(), now).await? else {
-                return Ok(None);
-            };
-            let user = User::by_ids(conn, &[session.user_id]).await?.pop();
-            let user = user.filter(|user| user.status == AccountStatus::Active);
-            let user = user.ok_or_else(token_rejected)?;
-            signed_in(app, user, session, new).map(Some)
-        })
-        .await?;
-    if let Some(traded) = traded {
-        return Ok(traded);
+    let opened = row.insert(conn).await?;
+    let most = app.config.session.sessions_per_account.into();
+    Session::revoke_beyond(conn, user.id, most, now).await?;
+    if devices::note(conn, client, user.id, now).await? {
+        let job = Job::NewDevice {
+            user: user.id,
+            session: opened.id,
+        };
+        job.enqueue(conn, now).await?;
     }
-    if let Some(session) = Session::revoke_reused(&mut conn, &old, now).await? {
-        tracing::warn!(session.id = %session, "A refresh token was used twice; ended session {session}");
-    }
-    Err(token_rejected())
-}
-
-/// Ends the caller's session; does nothing when nobody is signed in. Gives how many ended.
-///
-/// # Errors
-/// If the database cannot answer.
-pub async fn logout(app: &App, caller: Option<&Actor>) -> Result<i32> {
-    let Some(actor) = caller else { return Ok(0) };
-    let mut conn = app.db.conn().await?;
-    let ended = Session::revoke(
-        &mut conn,
-        actor.session().id,
-        SessionEndReason::Logout,
-        app.now(),
-    )
-    .await?;
-    Ok(ended.into())
-}
-
-/// Who stands behind an access token, if it is good and its session lives.
-///
-/// # Errors
-/// If the database cannot answer.
-pub async fn authenticate(app: &App, access_token: &str) -> Result<Option<Actor>> {
-    let now = app.now();
-    let Some(claims) = app.verify_access_token(access_token).await else {
-        return Ok(None);
-    };
-    let mut conn = app.db.conn().await?;
-    let owner = Session::owner(&mut conn, claims.sid, now).await?;
-    Ok(owner
-        .filter(|(_, user, _)| user.auth_token == claims.sub)
-        .map(Actor::new))
+    session::signed_in(app, user, opened, refresh_token).map(Some)
 }
 
 fn invalid_credentials() -> Error {
@@ -266,14 +269,4 @@ fn invalid_credentials() -> Error {
 
 fn unavailable() -> Error {
     UserError::new(UserErrorCode::AccountUnavailable, "This account is closed.").into()
-}
-
-fn token_rejected() -> Error {
-    let message = "This refresh token is unknown, used up or past its end. Sign in again.";
-    UserError::at(
-        UserErrorCode::TokenRejected,
-        &["input", "refreshToken"],
-        message,
-    )
-    .into()
 }

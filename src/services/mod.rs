@@ -1,16 +1,21 @@
 //! What the product does, one file for each noun or flow. It knows nothing of GraphQL's schema or of HTTP.
 
+pub mod account;
 pub mod background;
 pub mod common_passwords;
+pub mod devices;
 pub mod email;
 pub mod json;
 pub mod keys;
 pub mod limits;
 pub mod login;
+pub mod mails;
+pub mod password;
 pub mod password_policy;
 pub mod personalization;
 pub mod profile;
 pub mod registration;
 pub mod roles;
+pub mod session;
 pub mod users;
 pub mod validate;

@@ -15,6 +15,7 @@ use crate::models::user::{AccountStatus, NewUser, RegistrationClaim, User};
 use crate::models::verification_token::{VerificationKind, VerificationToken};
 use crate::scalar::{Date, DateTime};
 use crate::services::limits::{self, Limit};
+use crate::services::mails;
 use crate::services::password_policy::{self, Person};
 use crate::services::validate::{self, Problems};
 
@@ -58,7 +59,8 @@ pub async fn register(app: &App, client: &ClientInfo, input: RegisterInput) -> R
     limits::take(app, Limit::Register, client, "").await?;
     let hash = app.hash_password(form.password.clone()).await?;
     // A mail to an address counts as one that was asked for: there is one a minute.
-    let mail_is_due = limits::wait(app, Limit::Resend, client, &form.email)
+    let kind = mails::kind_of(VerificationKind::EmailVerification);
+    let mail_is_due = limits::wait(app, Limit::Resend(kind), client, &form.email)
         .await?
         .is_none();
     let now = app.now();

@@ -22,7 +22,7 @@ use Outcome::{Allowed as A, Forbidden as F, Unauthenticated as U};
 /// A root field, a document that uses it, and what comes of it for nobody, an account that has not
 /// proved its address, a user, a moderator and an administrator. `ID` stands for the id of another
 /// account, `ROLE` for that of the role `moderator`.
-pub const FIELDS: [(&str, &str, [Outcome; 5]); 23] = [
+pub const FIELDS: [(&str, &str, [Outcome; 5]); 36] = [
     (
         "Query.authOptions",
         "{ authOptions { registrationOpen } }",
@@ -106,6 +106,71 @@ pub const FIELDS: [(&str, &str, [Outcome; 5]); 23] = [
         "Mutation.updateProfile",
         "mutation { updateProfile(input: { bio: \"x\" }) { errors { code } } }",
         [U, U, A, A, A],
+    ),
+    (
+        "Query.sessions",
+        "{ sessions { nodes { id } } }",
+        [U, U, A, A, A],
+    ),
+    (
+        "Mutation.changePassword",
+        "mutation { changePassword(input: { currentPassword: \"x\", newPassword: \"Other-Horse-8\" }) { errors { code } } }",
+        [U, U, A, A, A],
+    ),
+    (
+        "Mutation.confirmEmailChange",
+        "mutation { confirmEmailChange(input: { token: \"x\" }) { errors { code } } }",
+        [A; 5],
+    ),
+    (
+        "Mutation.deactivateAccount",
+        "mutation { deactivateAccount(input: { password: \"x\" }) { errors { code } } }",
+        [U, U, A, A, A],
+    ),
+    (
+        "Mutation.logoutAll",
+        "mutation { logoutAll(input: { keepCurrent: true }) { endedSessions } }",
+        [U, U, A, A, A],
+    ),
+    (
+        "Mutation.reactivateAccount",
+        "mutation { reactivateAccount(input: { token: \"x\" }) { errors { code } } }",
+        [A; 5],
+    ),
+    (
+        "Mutation.reauthenticate",
+        "mutation { reauthenticate(input: { password: \"x\" }) { errors { code } } }",
+        [U, U, A, A, A],
+    ),
+    (
+        "Mutation.requestEmailChange",
+        "mutation { requestEmailChange(input: { newEmail: \"y@example.org\" }) { accepted } }",
+        [U, U, A, A, A],
+    ),
+    (
+        "Mutation.requestPasswordReset",
+        "mutation { requestPasswordReset(input: { email: \"x@example.org\" }) { accepted } }",
+        [A; 5],
+    ),
+    (
+        "Mutation.resetPassword",
+        "mutation { resetPassword(input: { token: \"x\", newPassword: \"Other-Horse-8\" }) { errors { code } } }",
+        [A; 5],
+    ),
+    (
+        "Mutation.revokeSession",
+        "mutation { revokeSession(input: { sessionId: \"x\" }) { errors { code } } }",
+        [U, U, A, A, A],
+    ),
+    (
+        "Mutation.unlockUser",
+        "mutation { unlockUser(input: { userId: \"ID\" }) { errors { code } } }",
+        [U, U, F, F, A],
+    ),
+    (
+        "Mutation.updateUserStatus",
+        "mutation { updateUserStatus(input: { userId: \"ID\", isActive: true }) { errors { code } } }",
+        [U, U, F, F, A],
     ),
     (
         "Query.__schema",
@@ -235,6 +300,7 @@ fn selection(field: &str) -> String {
         "background" | "profile" => format!("{field} {{ updatedAt }}"),
         "personalization" => format!("{field} {{ recommendedContent }}"),
         "roles" => format!("{field} {{ name }}"),
+        "sessions" => format!("{field} {{ nodes {{ id }} }}"),
         "verifications" => format!("{field} {{ kind }}"),
         _ => field.to_owned(),
     }

@@ -87,7 +87,7 @@ async fn forged_headers_change_neither_the_address_of_a_session_nor_a_mailed_lin
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forged_headers_give_no_fresh_budget() {
-    let app = TestApp::with(&["--logins-per-quarter=2"]).await;
+    let app = TestApp::with(&["--login-tries=2"]).await;
     let wrong = json!({ "input": { "identifier": "ada", "password": "x" } });
     let mut codes = Vec::new();
     for (name, value) in FORGED.into_iter().take(5) {
@@ -160,7 +160,7 @@ async fn behind_a_trusted_proxy_no_other_header_tells_an_address() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn budgets_follow_the_address_that_trusted_proxies_saw() {
-    let app = TestApp::with(&["--logins-per-quarter=2", "--trusted-proxies=10.0.0.0/8"]).await;
+    let app = TestApp::with(&["--login-tries=2", "--trusted-proxies=10.0.0.0/8"]).await;
     let wrong = json!({ "input": { "identifier": "ada", "password": "x" } });
     let code = async |peer, values: &[&str]| {
         let answer = forwarded(&app, peer, values, &wrong).await;

@@ -113,7 +113,7 @@ async fn a_closed_account_is_told_only_to_who_knows_its_password() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_tries_for_one_name_have_to_wait_counted_by_field() {
-    let app = TestApp::with(&["--logins-per-quarter=3"]).await;
+    let app = TestApp::with(&["--login-tries=3"]).await;
     app.user("ada").await;
     let twice = "mutation { a: login(input: { identifier: \"ada\", password: \"x\" }) { errors { code } } \
         b: login(input: { identifier: \"ADA\", password: \"x\" }) { errors { code } } }";

@@ -10,7 +10,7 @@ use cardea::db::Db;
 use cardea::mail::Message;
 use cardea::models::job::Job;
 use cardea::models::role::Role;
-use cardea::{http, worker};
+use cardea::{http, listener, worker};
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Parser;
 use serde_json::{Value, json};
@@ -46,7 +46,12 @@ pub fn config(arguments: &[&str]) -> Config {
         "--database-pool-size=4",
         "--database-wait-secs=10",
         "--registrations-per-hour=100000",
-        "--logins-per-quarter=100000",
+        "--login-tries=100000",
+        "--logins-per-name=100000",
+        "--logins-per-network=100000",
+        "--mails-per-hour=100000",
+        "--mail-requests-per-network=100000",
+        "--tokens-per-network=100000",
     ];
     // The last of two equal flags holds.
     Settings::parse_from(defaults.iter().chain(arguments)).config
@@ -228,7 +233,9 @@ pub fn start_of_time() -> DateTime<Utc> {
 
 async fn start(config: Config, db: &TestDb, clock: Clock) -> App {
     let pool = Db::new(&db.url(), &config.database).expect("a pool");
-    App::new(config, pool, clock)
+    let app = App::new(config, pool, clock)
         .await
-        .expect("the application starts")
+        .expect("the application starts");
+    listener::start(&app);
+    app
 }

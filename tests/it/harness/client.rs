@@ -59,7 +59,7 @@ impl<'a> Client<'a> {
 }
 
 /// Every code of the top-level `errors` list; a new one is one more for clients to know.
-const KNOWN_CODES: [&str; 11] = [
+const KNOWN_CODES: [&str; 12] = [
     "BAD_USER_INPUT",
     "FORBIDDEN",
     "GRAPHQL_PARSE_FAILED",
@@ -69,6 +69,7 @@ const KNOWN_CODES: [&str; 11] = [
     "OPERATION_RESOLUTION_FAILURE",
     "QUERY_TOO_COMPLEX",
     "RATE_LIMITED",
+    "REAUTHENTICATION_REQUIRED",
     "SERVICE_UNAVAILABLE",
     "UNAUTHENTICATED",
 ];

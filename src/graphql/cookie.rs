@@ -1,0 +1,166 @@
+//! Tokens in cookies: reading them, setting them, and refusing requests that other sites make with them.
+
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use chrono::TimeDelta;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::config::{Config, SameSite};
+use crate::graphql::error::Code;
+use crate::graphql::params::Refused;
+use crate::scalar::DateTime;
+use crate::services::session::SignedIn;
+
+/// A request with this header was allowed by this server before the browser sent it: no page of
+/// another origin can set it unasked (Fetch, CORS-preflight).
+const PREFLIGHT: [HeaderName; 3] = [
+    HeaderName::from_static("graphql-require-preflight"),
+    HeaderName::from_static("apollo-require-preflight"),
+    HeaderName::from_static("x-apollo-operation-name"),
+];
+
+const ACCESS: &str = "cardea-access";
+const REFRESH: &str = "cardea-refresh";
+
+/// The tokens that came in cookies, and whether this request may have some set.
+#[derive(Default)]
+pub struct Cookies {
+    access: Option<SecretString>,
+    refresh: Option<SecretString>,
+    foreign: bool,
+}
+
+impl Cookies {
+    /// Reads the cookies of a request.
+    ///
+    /// # Errors
+    /// `FORBIDDEN` for a request with cookies of ours that another site may have made: it lacks the
+    /// header `graphql-require-preflight`, or its `Origin` or `Sec-Fetch-Site` is foreign.
+    pub(super) fn read(headers: &HeaderMap, config: &Config) -> Result<Self, Refused> {
+        let mut cookies = Self {
+            foreign: is_foreign(headers, config),
+            ..Self::default()
+        };
+        // A token in the header counts alone; cookies that come with it are not looked at.
+        if headers.contains_key(header::AUTHORIZATION) {
+            return Ok(cookies);
+        }
+        let (access, refresh) = (name(config, ACCESS), name(config, REFRESH));
+        for (name, value) in pairs(headers) {
+            let slot = if name == access {
+                &mut cookies.access
+            } else if name == refresh {
+                &mut cookies.refresh
+            } else {
+                continue;
+            };
+            slot.get_or_insert_with(|| value.into());
+        }
+        if cookies.access.is_none() && cookies.refresh.is_none() {
+            return Ok(cookies);
+        }
+        let refused = |message: &str| Refused::new(StatusCode::FORBIDDEN, Code::Forbidden, message);
+        if cookies.foreign {
+            return Err(refused("Another site made this request."));
+        }
+        if !PREFLIGHT.iter().any(|name| headers.contains_key(name)) {
+            return Err(refused(
+                "With cookies, send the header `graphql-require-preflight: 1`.",
+            ));
+        }
+        Ok(cookies)
+    }
+
+    /// The access token.
+    #[must_use]
+    pub fn access(&self) -> Option<&str> {
+        self.access.as_ref().map(|token| token.expose_secret())
+    }
+
+    /// The refresh token.
+    #[must_use]
+    pub fn refresh(&self) -> Option<&str> {
+        self.refresh.as_ref().map(|token| token.expose_secret())
+    }
+
+    /// Whether the request is known to come from another site, which gets no cookies.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        self.foreign
+    }
+
+    /// Whether any token came in a cookie.
+    #[must_use]
+    pub fn are_used(&self) -> bool {
+        self.access.is_some() || self.refresh.is_some()
+    }
+}
+
+/// The cookies of a session, as values of `Set-Cookie`. Without `remember_me` they go with the browser's
+/// own session.
+///
+/// The access token's cookie outlives the token, so that a browser whose token has run out is told to
+/// refresh it, and not taken for a stranger.
+#[must_use]
+pub fn issued(config: &Config, signed_in: &SignedIn, now: DateTime) -> [String; 2] {
+    let lifetime = *signed_in.session.expires_at - *now;
+    let lifetime = signed_in.session.remember_me.then_some(lifetime);
+    [
+        cookie(config, ACCESS, &signed_in.access_token, lifetime),
+        cookie(config, REFRESH, signed_in.refresh_token.expose(), lifetime),
+    ]
+}
+
+/// Takes both cookies back, as values of `Set-Cookie`.
+#[must_use]
+pub fn withdrawn(config: &Config) -> [String; 2] {
+    [ACCESS, REFRESH].map(|name| cookie(config, name, "", Some(TimeDelta::zero())))
+}
+
+fn cookie(config: &Config, kind: &str, value: &str, lifetime: Option<TimeDelta>) -> String {
+    let same_site = match config.session.cookie_same_site {
+        SameSite::None => "None",
+        SameSite::Lax => "Lax",
+        SameSite::Strict => "Strict",
+    };
+    let mut cookie = format!(
+        "{}={value}; Path=/; HttpOnly; SameSite={same_site}",
+        name(config, kind)
+    );
+    if config.is_https() {
+        cookie.push_str("; Secure");
+    }
+    if let Some(lifetime) = lifetime {
+        cookie.push_str(&format!("; Max-Age={}", lifetime.num_seconds().max(0)));
+    }
+    cookie
+}
+
+/// With TLS a browser takes a `__Host-` cookie only from this very host, for all its paths (RFC 6265bis,
+/// section 4.1.3.2). Without TLS no browser takes one at all.
+fn name(config: &Config, kind: &str) -> String {
+    let prefix = if config.is_https() { "__Host-" } else { "" };
+    format!("{prefix}{kind}")
+}
+
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(_, value)| !value.is_empty())
+}
+
+/// Whether the browser says that a page of another site made the request. Only a browser of long ago
+/// says nothing; it is kept out by the header that it must send.
+fn is_foreign(headers: &HeaderMap, config: &Config) -> bool {
+    if let Some(origin) = headers.get(header::ORIGIN) {
+        // A front end on the list may be on another site.
+        return !origin
+            .to_str()
+            .is_ok_and(|origin| config.origin_allowed(origin));
+    }
+    let site = headers.get("sec-fetch-site");
+    site.is_some_and(|site| site != "same-origin" && site != "none")
+}

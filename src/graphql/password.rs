@@ -1,0 +1,58 @@
+//! Forgotten and changed passwords.
+
+use async_graphql::{Context, Object};
+
+use crate::error::Result;
+use crate::graphql::context::ContextExt as _;
+use crate::graphql::directive::{cost, public, requires_session};
+use crate::graphql::error::settle;
+use crate::graphql::login::RequestPayload;
+use crate::graphql::role::AccountPayload;
+use crate::services::email::EmailInput;
+use crate::services::password::{self, ChangePasswordInput, ResetPasswordInput};
+
+/// Replacing passwords.
+#[derive(Default)]
+pub struct PasswordMutation;
+
+#[Object]
+impl PasswordMutation {
+    /// Replace the password while signed in. Other sessions end.
+    #[graphql(directive = requires_session::apply(false), directive = cost::apply(50))]
+    async fn change_password(
+        &self,
+        ctx: &Context<'_>,
+        input: ChangePasswordInput,
+    ) -> Result<Option<AccountPayload>> {
+        let result = password::change(ctx.app(), ctx.actor()?, input).await;
+        let (user, errors) = settle(ctx, result)?;
+        Ok(Some(AccountPayload { errors, user }))
+    }
+
+    /// Mail a reset token. The answer is the same whether or not the account exists.
+    #[graphql(directive = public::apply(), directive = cost::apply(20))]
+    async fn request_password_reset(
+        &self,
+        ctx: &Context<'_>,
+        input: EmailInput,
+    ) -> Result<Option<RequestPayload>> {
+        let client = ctx.caller().client();
+        let result = password::request_reset(ctx.app(), client, &input.email).await;
+        let (accepted, errors) = settle(ctx, result)?;
+        Ok(Some(RequestPayload::new(accepted.is_some(), errors)))
+    }
+
+    /// Set a new password with the mailed token. Every session ends.
+    #[graphql(directive = public::apply(), directive = cost::apply(50))]
+    async fn reset_password(
+        &self,
+        ctx: &Context<'_>,
+        input: ResetPasswordInput,
+    ) -> Result<Option<AccountPayload>> {
+        let caller = ctx.caller();
+        let actor = caller.requester().signed_in();
+        let result = password::reset(ctx.app(), caller.client(), actor, input).await;
+        let (user, errors) = settle(ctx, result)?;
+        Ok(Some(AccountPayload { errors, user }))
+    }
+}

@@ -1,0 +1,181 @@
+//! Closing an account and opening it again, by its owner and by administrators.
+
+use diesel_async::AsyncConnection as _;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::auth::requester::{Actor, ClientInfo};
+use crate::crypto::token::TokenHash;
+use crate::db::Conn;
+use crate::error::{Error, Result, UserError, UserErrorCode};
+use crate::models::email_change::EmailChange;
+use crate::models::job::Job;
+use crate::models::permission::Permission;
+use crate::models::role::Role;
+use crate::models::session::{Session, SessionEndReason};
+use crate::models::user::{AccountStatus, ClosedBy, User};
+use crate::models::verification_token::{VerificationKind, VerificationToken};
+use crate::scalar::DateTime;
+use crate::services::limits::{self, Limit};
+use crate::services::password::{self, ConfirmIdentityInput};
+use crate::services::personalization::not_found;
+use crate::services::{mails, validate};
+
+/// Closes the caller's own account until it is opened again by a mailed link.
+///
+/// # Errors
+/// `INVALID_CREDENTIALS`, `TOO_MANY_ATTEMPTS`, `PROTECTED` for the last administrator.
+pub async fn deactivate(app: &App, actor: &Actor, input: ConfirmIdentityInput) -> Result<User> {
+    let ConfirmIdentityInput::Password(proof) = input;
+    password::confirm(app, actor, &["input", "password"], proof).await?;
+    let now = app.now();
+    let mut conn = app.db.conn().await?;
+    conn.transaction(async |conn| {
+        let (by, reason) = (ClosedBy::Owner, SessionEndReason::User);
+        let closed = close(conn, actor.user_id(), by, None, reason, now).await?;
+        closed.ok_or(Error::Unauthenticated)
+    })
+    .await
+}
+
+/// Opens an account again by the token that was mailed for it.
+///
+/// # Errors
+/// `TOKEN_REJECTED`, `TOO_MANY_ATTEMPTS`.
+pub async fn reactivate(
+    app: &App,
+    client: &ClientInfo,
+    caller: Option<&Actor>,
+    token: &str,
+) -> Result<User> {
+    limits::take(app, Limit::Token, client, "").await?;
+    let now = app.now();
+    let hash = TokenHash::of(token);
+    let owner = caller.map(Actor::user_id);
+    let kind = VerificationKind::AccountReactivation;
+    let mut conn = app.db.conn().await?;
+    conn.transaction(async |conn| {
+        let token = VerificationToken::consume(conn, &hash, kind, owner, now).await?;
+        let token = token.ok_or_else(mails::token_rejected)?;
+        let user = User::lock(conn, token.user_id).await?;
+        if !user.is_some_and(|user| user.email.eq_ignore_ascii_case(&token.email)) {
+            return Err(mails::token_rejected());
+        }
+        // An administrator may have closed it meanwhile.
+        let opened = User::open(conn, token.user_id, Some(ClosedBy::Admin), now).await?;
+        let user = opened.ok_or_else(mails::token_rejected)?;
+        let job = Job::AccountReopened { user: user.id };
+        job.enqueue(conn, now).await?;
+        Ok(user)
+    })
+    .await
+}
+
+/// What an administrator makes of an account.
+#[derive(Debug)]
+pub struct StatusChange {
+    /// Open.
+    pub is_active: bool,
+    /// What is kept of the reason.
+    pub reason: Option<String>,
+}
+
+/// Opens or closes somebody's account; an account that is so already stays as it is. Closing ends its
+/// sessions. No id names nobody.
+///
+/// # Errors
+/// `NOT_FOUND`, `PROTECTED` for the caller's own account and the last administrator, `INVALID_VALUE` for
+/// a reason that is too long; [`Error::Forbidden`] where the account may do what the caller may not.
+pub async fn set_status(
+    app: &App,
+    actor: &Actor,
+    user: Option<Uuid>,
+    change: StatusChange,
+) -> Result<User> {
+    let reason = change
+        .reason
+        .map(|reason| validate::text(&["input", "reason"], &reason, 500))
+        .transpose()?;
+    let id = user.ok_or_else(not_found)?;
+    if id == actor.user_id() {
+        let message = "Nobody opens or closes the own account this way.";
+        return Err(UserError::at(UserErrorCode::Protected, &["input", "userId"], message).into());
+    }
+    let now = app.now();
+    let mut conn = app.db.conn().await?;
+    conn.transaction(async |conn| {
+        let user = above(conn, actor, id).await?;
+        let changed = if change.is_active {
+            let opened = User::open(conn, id, None, now).await?;
+            if user.status == AccountStatus::Deactivated && opened.is_some() {
+                VerificationToken::void_all(conn, id, now).await?;
+                Job::AccountReopened { user: id }.enqueue(conn, now).await?;
+            }
+            opened
+        } else {
+            let (by, end) = (ClosedBy::Admin, SessionEndReason::Admin);
+            close(conn, id, by, reason.as_deref(), end, now).await?
+        };
+        Ok(changed.unwrap_or(user))
+    })
+    .await
+}
+
+/// Forgets the wrong passwords and codes that shut somebody out. No id names nobody.
+///
+/// # Errors
+/// `NOT_FOUND`; [`Error::Forbidden`] where the account may do what the caller may not.
+pub async fn unlock(app: &App, actor: &Actor, user: Option<Uuid>) -> Result<User> {
+    let id = user.ok_or_else(not_found)?;
+    let mut conn = app.db.conn().await?;
+    let user = above(&mut conn, actor, id).await?;
+    limits::unlock(&mut conn, id, &user.email, user.username.as_deref()).await?;
+    Ok(user)
+}
+
+/// The account, if the caller holds every permission that it holds: nobody reaches above the own head.
+async fn above(conn: &mut Conn, actor: &Actor, user: Uuid) -> Result<User> {
+    let found = User::by_ids(conn, &[user]).await?.pop();
+    let found = found.ok_or_else(not_found)?;
+    let held = Permission::names_by_users(conn, &[user]).await?;
+    if held.iter().all(|(_, name)| actor.holds(name)) {
+        Ok(found)
+    } else {
+        Err(Error::Forbidden)
+    }
+}
+
+/// Closes an account, ends its sessions and voids its mailed tokens; `None` if it was not open. Belongs
+/// into a transaction.
+///
+/// # Errors
+/// `PROTECTED` for the last administrator.
+async fn close(
+    conn: &mut Conn,
+    user: Uuid,
+    by: ClosedBy,
+    reason: Option<&str>,
+    end: SessionEndReason,
+    now: DateTime,
+) -> Result<Option<User>> {
+    // Locked, so that of two administrators who close each other's account one stays.
+    let admin = Role::by_name(conn, Role::ADMIN).await?;
+    if let Some(admin) = admin {
+        Role::lock(conn, admin.id).await?;
+        let roles = Role::by_users(conn, &[user]).await?;
+        if roles.iter().any(|(_, role)| role.id == admin.id)
+            && Role::count_active_members(conn, admin.id, user).await? == 0
+        {
+            let message = "The last administrator stays.";
+            return Err(UserError::new(UserErrorCode::Protected, message).into());
+        }
+    }
+    let Some(closed) = User::close(conn, user, by, reason, now).await? else {
+        return Ok(None);
+    };
+    Session::revoke_all(conn, user, None, end, now).await?;
+    VerificationToken::void_all(conn, user, now).await?;
+    EmailChange::drop_pending(conn, user).await?;
+    Job::AccountClosed { user }.enqueue(conn, now).await?;
+    Ok(Some(closed))
+}

@@ -1,0 +1,327 @@
+//! What becomes of queued mails: their tokens are made and they are handed over when their job runs.
+
+use chrono::TimeDelta;
+use diesel_async::AsyncConnection as _;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::config::Page;
+use crate::crypto::token::PlainToken;
+use crate::db::Conn;
+use crate::error::{Error, Result, UserError, UserErrorCode};
+use crate::mail::{Mail, Recipient};
+use crate::models::email_change::EmailChange;
+use crate::models::job::Job;
+use crate::models::profile::Profile;
+use crate::models::session::Session;
+use crate::models::user::{AccountStatus, ClosedBy, Credentials, User};
+use crate::models::verification_token::{NewVerificationToken, VerificationKind};
+use crate::scalar::{Date, DateTime, EmailAddress};
+
+/// Carries a job out: makes its token, renders its mail and sends it.
+///
+/// A job whose reason is gone (the address is proved, the account erased) does nothing.
+///
+/// # Errors
+/// If the database cannot answer or the mail cannot be handed over; the job can be run again.
+pub async fn carry_out(app: &App, job: &Job, id: Uuid) -> Result<()> {
+    let Some((recipient, mail)) = prepare(app, job).await? else {
+        return Ok(());
+    };
+    let message = mail.render(&app.config, &recipient, id)?;
+    Ok(app.mailer.send(message).await?)
+}
+
+/// What is said of a mailed token that is not good.
+#[must_use]
+pub fn token_rejected() -> Error {
+    let message = "This link is unknown, used up or past its end. Ask for a new one.";
+    UserError::at(UserErrorCode::TokenRejected, &["input", "token"], message).into()
+}
+
+/// The name under which mails of this kind are counted.
+#[must_use]
+pub fn kind_of(kind: VerificationKind) -> &'static str {
+    kind.as_str()
+}
+
+/// Whom a job is about, and what to write them.
+async fn prepare(app: &App, job: &Job) -> Result<Option<(Recipient, Mail)>> {
+    use VerificationKind::{AccountReactivation, EmailVerification, PasswordReset};
+    match *job {
+        Job::VerifyEmail { user } => {
+            let pending: fn(&Owner) -> bool = |user| user.status() == AccountStatus::Pending;
+            let hours = app.config.registration.verification_hours;
+            let sent = tokened(app, user, EmailVerification, hours, pending).await?;
+            Ok(sent.map(|(recipient, link)| (recipient, Mail::VerifyEmail { link, hours })))
+        }
+        Job::ResetPassword { user } => {
+            let hours = app.config.links.recovery_hours;
+            let open: fn(&Owner) -> bool = |user| user.status() != AccountStatus::Deactivated;
+            let sent = tokened(app, user, PasswordReset, hours, open).await?;
+            if let Some((recipient, link)) = sent {
+                return Ok(Some((recipient, Mail::ResetPassword { link, hours })));
+            }
+            // Whoever asks for a password of an account that they closed wants it back.
+            let sent = tokened(app, user, AccountReactivation, hours, Owner::may_reopen).await?;
+            Ok(sent.map(|(recipient, link)| (recipient, Mail::ReactivateAccount { link, hours })))
+        }
+        Job::ReactivateAccount { user } => {
+            let hours = app.config.links.recovery_hours;
+            let sent = tokened(app, user, AccountReactivation, hours, Owner::may_reopen).await?;
+            Ok(sent.map(|(recipient, link)| (recipient, Mail::ReactivateAccount { link, hours })))
+        }
+        Job::AccountClosed { user } => {
+            let hours = app.config.links.recovery_hours;
+            let sent = tokened(app, user, AccountReactivation, hours, Owner::may_reopen).await?;
+            if let Some((recipient, link)) = sent {
+                let link = Some(link);
+                return Ok(Some((recipient, Mail::AccountClosed { link, hours })));
+            }
+            let closed = |user: &User| user.status == AccountStatus::Deactivated;
+            let notice = Mail::AccountClosed { link: None, hours };
+            notify(app, user, notice, closed).await
+        }
+        Job::ConfirmEmailChange { change, .. } => confirm_email_change(app, change).await,
+        Job::EmailChanged { change, .. } => email_changed(app, change).await,
+        Job::AlreadyRegistered { user } => {
+            notify(app, user, Mail::AlreadyRegistered, |_| true).await
+        }
+        Job::EmailChangeUndone { user } => {
+            notify(app, user, Mail::EmailChangeUndone, |_| true).await
+        }
+        Job::PasswordChanged { user } => {
+            let forgot_link = app.config.forgot_password_link();
+            notify(app, user, Mail::PasswordChanged { forgot_link }, |_| true).await
+        }
+        Job::SessionReuse { user } => notify(app, user, Mail::SessionReuse, |_| true).await,
+        Job::AccountReopened { user } => {
+            let open = |user: &User| user.status == AccountStatus::Active;
+            notify(app, user, Mail::AccountReopened, open).await
+        }
+        Job::NewDevice { user, session } => new_device(app, user, session).await,
+        Job::PasswordExpires { user } => password_expires(app, user).await,
+    }
+}
+
+/// An account with what decides whether it gets a token.
+struct Owner(User, Credentials);
+
+impl Owner {
+    fn status(&self) -> AccountStatus {
+        self.0.status
+    }
+
+    fn may_reopen(&self) -> bool {
+        self.status() == AccountStatus::Deactivated && self.1.closed_by != Some(ClosedBy::Admin)
+    }
+}
+
+/// A new token for an account, in a link, if `may` says that it gets one. The older tokens of its kind end.
+async fn tokened(
+    app: &App,
+    user: Uuid,
+    kind: VerificationKind,
+    hours: u32,
+    may: fn(&Owner) -> bool,
+) -> Result<Option<(Recipient, String)>> {
+    let expires_at = DateTime(*app.now() + TimeDelta::hours(hours.into()));
+    let mut conn = app.db.conn().await?;
+    let made = conn
+        .transaction(async |conn| {
+            // Locked, so that of two mails at once only the second holds a live token.
+            let user = User::lock(conn, user).await?;
+            let Some(user) = user else { return Ok(None) };
+            let credentials = Credentials::by_id(conn, user.id).await?;
+            let owner = credentials.map(|credentials| Owner(user, credentials));
+            let Some(Owner(user, _)) = owner.filter(|owner| may(owner)) else {
+                return Ok(None);
+            };
+            let token = new_token(app, conn, user.id, &user.email, kind, expires_at).await?;
+            Ok::<_, Error>(Some((user, token)))
+        })
+        .await?;
+    let Some((user, token)) = made else {
+        return Ok(None);
+    };
+    let page = match kind {
+        VerificationKind::PasswordReset | VerificationKind::Invitation => Page::ResetPassword,
+        VerificationKind::EmailVerification => Page::VerifyEmail,
+        VerificationKind::EmailChange | VerificationKind::EmailChangeUndo => {
+            Page::ConfirmEmailChange
+        }
+        VerificationKind::AccountReactivation => Page::ReactivateAccount,
+    };
+    let link = app.config.link(page, token.expose());
+    let recipient = recipient(&mut conn, user).await?;
+    Ok(Some((recipient, link)))
+}
+
+/// Makes a token in place of the older ones of its kind. Belongs into a transaction.
+///
+/// # Errors
+/// If the database refuses.
+pub async fn new_token(
+    app: &App,
+    conn: &mut Conn,
+    user: Uuid,
+    email: &EmailAddress,
+    kind: VerificationKind,
+    expires_at: DateTime,
+) -> Result<PlainToken> {
+    let token = PlainToken::generate("crv");
+    let new = NewVerificationToken {
+        id: Uuid::now_v7(),
+        user_id: user,
+        token_hash: token.hash(),
+        kind,
+        email,
+        expires_at,
+        created_at: app.now(),
+    };
+    // What undoes one move of an account says nothing about another one.
+    if kind == VerificationKind::EmailChangeUndo {
+        new.insert(conn).await?;
+    } else {
+        new.replace(conn).await?;
+    }
+    Ok(token)
+}
+
+/// Whom a mail to the account is for, and how they want to read it.
+async fn recipient(conn: &mut Conn, user: User) -> Result<Recipient> {
+    let profile = Profile::by_users(conn, &[user.id]).await?.pop();
+    let (language, timezone) = profile
+        .map(|profile| (profile.language, profile.timezone))
+        .unwrap_or_default();
+    Ok(Recipient {
+        name: user.full_name,
+        email: user.email.0,
+        language,
+        timezone,
+    })
+}
+
+/// A mail without a token, while `still` holds of the account.
+async fn notify(
+    app: &App,
+    user: Uuid,
+    mail: Mail,
+    still: fn(&User) -> bool,
+) -> Result<Option<(Recipient, Mail)>> {
+    let mut conn = app.db.conn().await?;
+    let user = User::by_ids(&mut conn, &[user]).await?.pop();
+    match user.filter(|user| still(user)) {
+        Some(user) => Ok(Some((recipient(&mut conn, user).await?, mail))),
+        None => Ok(None),
+    }
+}
+
+async fn confirm_email_change(app: &App, change: Uuid) -> Result<Option<(Recipient, Mail)>> {
+    let hours = app.config.links.recovery_hours;
+    let expires_at = DateTime(*app.now() + TimeDelta::hours(hours.into()));
+    let mut conn = app.db.conn().await?;
+    let made = conn
+        .transaction(async |conn| {
+            let Some(change) = EmailChange::by_id(conn, change).await? else {
+                return Ok(None);
+            };
+            let (id, email) = (change.user_id, change.new_email);
+            let user = User::lock(conn, id).await?;
+            let active = user.filter(|user| user.status == AccountStatus::Active);
+            let (Some(user), None) = (active, change.confirmed_at) else {
+                return Ok(None);
+            };
+            let other = User::by_email(conn, &email).await?;
+            if let Some(other) = other.filter(|other| other.status != AccountStatus::Pending) {
+                return Ok(Some((other, None)));
+            }
+            let kind = VerificationKind::EmailChange;
+            let token = new_token(app, conn, id, &email, kind, expires_at).await?;
+            Ok::<_, Error>(Some((User { email, ..user }, Some(token))))
+        })
+        .await?;
+    let Some((user, token)) = made else {
+        return Ok(None);
+    };
+    let recipient = recipient(&mut conn, user).await?;
+    Ok(Some(match token {
+        Some(token) => {
+            let link = app.config.link(Page::ConfirmEmailChange, token.expose());
+            (recipient, Mail::ConfirmEmailChange { link, hours })
+        }
+        None => (recipient, Mail::AlreadyRegistered),
+    }))
+}
+
+async fn email_changed(app: &App, change: Uuid) -> Result<Option<(Recipient, Mail)>> {
+    let hours = app.config.links.email_undo_hours;
+    let expires_at = DateTime(*app.now() + TimeDelta::hours(hours.into()));
+    let mut conn = app.db.conn().await?;
+    let Some(change) = EmailChange::by_id(&mut conn, change).await? else {
+        return Ok(None);
+    };
+    let user = User::by_ids(&mut conn, &[change.user_id]).await?.pop();
+    let Some(user) = user else { return Ok(None) };
+    let (id, email) = (user.id, change.old_email);
+    let kind = VerificationKind::EmailChangeUndo;
+    let token = new_token(app, &mut conn, id, &email, kind, expires_at).await?;
+    let link = app.config.link(Page::ConfirmEmailChange, token.expose());
+    let recipient = recipient(&mut conn, User { email, ..user }).await?;
+    let mail = Mail::EmailChanged {
+        new_email_masked: masked(&change.new_email),
+        link,
+        hours,
+    };
+    Ok(Some((recipient, mail)))
+}
+
+async fn new_device(app: &App, user: Uuid, session: Uuid) -> Result<Option<(Recipient, Mail)>> {
+    let session = {
+        let mut conn = app.db.conn().await?;
+        Session::by_id(&mut conn, session).await?
+    };
+    let Some(session) = session else {
+        return Ok(None);
+    };
+    let mail = Mail::NewDevice {
+        at: session.created_at,
+        ip: session.ip_address.unwrap_or_default(),
+        user_agent: session.user_agent,
+    };
+    notify(app, user, mail, |_| true).await
+}
+
+async fn password_expires(app: &App, user: Uuid) -> Result<Option<(Recipient, Mail)>> {
+    let Some(age) = app.config.password_policy().maximum_age() else {
+        return Ok(None);
+    };
+    let credentials = Credentials::by_id(&mut *app.db.conn().await?, user).await?;
+    let changed = credentials.and_then(|credentials| credentials.password_changed_at);
+    let Some(changed) = changed else {
+        return Ok(None);
+    };
+    let ends = *changed + age;
+    let days = (ends - *app.now()).num_days();
+    let on = Date(ends.date_naive());
+    let active = |user: &User| user.status == AccountStatus::Active;
+    notify(app, user, Mail::PasswordExpires { days, on }, active).await
+}
+
+/// An address that its owner knows again and nobody else can read: `a***@example.org`.
+fn masked(email: &str) -> String {
+    let (local, domain) = email.split_once('@').unwrap_or((email, ""));
+    let first: String = local.chars().take(1).collect();
+    format!("{first}***@{domain}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_masked_address_shows_its_first_letter_and_its_domain() {
+        assert_eq!(masked("ada@example.org"), "a***@example.org");
+        assert_eq!(masked("a@example.org"), "a***@example.org");
+    }
+}

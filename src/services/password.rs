@@ -1,0 +1,263 @@
+//! The life of a password: forgotten, changed, and too old.
+
+use async_graphql::InputObject;
+use chrono::TimeDelta;
+use diesel_async::AsyncConnection as _;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::auth::requester::{Actor, ClientInfo};
+use crate::crypto::password::Verdict;
+use crate::crypto::token::{PlainToken, TokenHash};
+use crate::db::Conn;
+use crate::error::{Error, Result, UserError, UserErrorCode};
+use crate::models::email_change::EmailChange;
+use crate::models::job::Job;
+use crate::models::password_history::PasswordHistory;
+use crate::models::session::{Session, SessionEndReason};
+use crate::models::user::{Credentials, User};
+use crate::models::verification_token::{VerificationKind, VerificationToken};
+use crate::scalar::DateTime;
+use crate::services::limits::{self, Limit, Try};
+use crate::services::{mails, password_policy, validate};
+
+/// How long the token is good that stands in for a password that has become too old.
+const EXPIRED_TOKEN_LIFETIME: TimeDelta = TimeDelta::minutes(15);
+
+/// Mailed token and new password.
+#[derive(InputObject)]
+pub struct ResetPasswordInput {
+    /// As `authOptions.passwordPolicy` says.
+    #[graphql(secret)]
+    pub new_password: String,
+    /// The token, as the mailed link or `PasswordExpired` carries it.
+    #[graphql(secret)]
+    pub token: String,
+}
+
+/// Old and new password.
+#[derive(InputObject)]
+pub struct ChangePasswordInput {
+    /// The password until now.
+    #[graphql(secret)]
+    pub current_password: String,
+    /// As `authOptions.passwordPolicy` says.
+    #[graphql(secret)]
+    pub new_password: String,
+}
+
+/// Proof that the person at the keyboard owns the account.
+#[derive(async_graphql::OneofObject)]
+pub enum ConfirmIdentityInput {
+    /// The password of the account.
+    #[graphql(secret)]
+    Password(String),
+}
+
+/// Mails a token that sets a new password, if the address belongs to an account. The answer never
+/// says whether it does, and comes after the same work.
+///
+/// # Errors
+/// `INVALID_VALUE` for a malformed address, `TOO_MANY_ATTEMPTS`.
+pub async fn request_reset(app: &App, client: &ClientInfo, email: &str) -> Result<()> {
+    let email = validate::email(&["input", "email"], email)?;
+    let kind = mails::kind_of(VerificationKind::PasswordReset);
+    limits::take_mail(app, client, kind, &email).await?;
+    let mut conn = app.db.conn().await?;
+    let user = User::by_email(&mut conn, &email).await?;
+    // A job for nobody does nothing; writing it takes the same time.
+    let user = user.map_or_else(Uuid::now_v7, |user| user.id);
+    Ok(Job::ResetPassword { user }
+        .enqueue(&mut conn, app.now())
+        .await?)
+}
+
+/// Sets a new password by a mailed token, and ends every session of the account. An account that
+/// waits for its address to be proved is open afterwards: the token came by that address.
+///
+/// A password that the policy refuses leaves the token as it is.
+///
+/// # Errors
+/// `TOKEN_REJECTED`; `INVALID_VALUE` for each rule of the policy that the password breaks;
+/// `TOO_MANY_ATTEMPTS`; [`Error::RateLimited`] when too many passwords wait to be hashed.
+pub async fn reset(
+    app: &App,
+    client: &ClientInfo,
+    caller: Option<&Actor>,
+    input: ResetPasswordInput,
+) -> Result<User> {
+    limits::take(app, Limit::Token, client, "").await?;
+    let (hash, kind) = (TokenHash::of(&input.token), VerificationKind::PasswordReset);
+    let owner = caller.map(Actor::user_id);
+    let (user, credentials) = {
+        let mut conn = app.db.conn().await?;
+        let token = VerificationToken::live(&mut conn, &hash, kind, owner, app.now()).await?;
+        let token = token.ok_or_else(mails::token_rejected)?;
+        facts(&mut conn, token.user_id)
+            .await?
+            .filter(|(user, _)| user.email.eq_ignore_ascii_case(&token.email))
+            .ok_or_else(mails::token_rejected)?
+    };
+    let former = credentials.hashed_password.as_deref();
+    let path = ["input", "newPassword"];
+    let new = accept(app, &path, &user, input.new_password).await?;
+    let now = app.now();
+    let mut conn = app.db.conn().await?;
+    conn.transaction(async |conn| {
+        // Of two callers with one token the second finds it used.
+        let consumed = VerificationToken::consume(conn, &hash, kind, owner, now).await?;
+        if consumed.is_none() {
+            return Err(mails::token_rejected());
+        }
+        let user = User::set_password(conn, user.id, None, &new, now)
+            .await?
+            .ok_or_else(mails::token_rejected)?;
+        replaced(app, conn, &user, former, None, now).await?;
+        Ok(user)
+    })
+    .await
+}
+
+/// Replaces the caller's password, and ends the caller's other sessions.
+///
+/// # Errors
+/// `INVALID_CREDENTIALS` for a wrong present password, `INVALID_VALUE` for each rule of the policy that
+/// the new one breaks, `TOO_MANY_ATTEMPTS`; [`Error::RateLimited`] when too many passwords wait.
+pub async fn change(app: &App, actor: &Actor, input: ChangePasswordInput) -> Result<User> {
+    let path = ["input", "currentPassword"];
+    let (user, credentials) = confirm(app, actor, &path, input.current_password).await?;
+    let verified = credentials.hashed_password.as_deref();
+    let new = accept(app, &["input", "newPassword"], &user, input.new_password).await?;
+    let now = app.now();
+    let mut conn = app.db.conn().await?;
+    conn.transaction(async |conn| {
+        let user = User::set_password(conn, user.id, verified, &new, now)
+            .await?
+            // Changed by somebody else while this one was verified.
+            .ok_or_else(|| wrong_password(&path))?;
+        Session::reauthenticate(conn, actor.session_id(), now).await?;
+        replaced(app, conn, &user, verified, Some(actor.session_id()), now).await?;
+        Ok(user)
+    })
+    .await
+}
+
+/// Checks that the person behind a session knows the password of its account.
+///
+/// # Errors
+/// `INVALID_CREDENTIALS` at `path`, `TOO_MANY_ATTEMPTS`; [`Error::RateLimited`] when too many passwords
+/// wait to be verified.
+pub async fn confirm(
+    app: &App,
+    actor: &Actor,
+    path: &[&str],
+    password: String,
+) -> Result<(User, Credentials)> {
+    if password.len() > app.config.password_policy().maximum_bytes() {
+        return Err(wrong_password(path));
+    }
+    let attempt = Try::to_confirm(app, actor.user_id()).await?;
+    let found = facts(&mut *app.db.conn().await?, actor.user_id()).await?;
+    let (user, credentials) = found.ok_or(Error::Unauthenticated)?;
+    let stored = credentials.hashed_password.clone();
+    match app.verify_password(password.into(), stored).await {
+        Ok(Verdict::Right(_)) => {}
+        Ok(Verdict::Wrong) => return Err(wrong_password(path)),
+        Err(error) => {
+            attempt.give_back(app).await?;
+            return Err(error);
+        }
+    }
+    attempt.forgive(&mut *app.db.conn().await?).await?;
+    Ok((user, credentials))
+}
+
+/// Notes that the person behind the caller's session is at the keyboard.
+///
+/// # Errors
+/// As [`confirm`]; [`Error::Unauthenticated`] if the session ended meanwhile.
+pub async fn reauthenticate(
+    app: &App,
+    actor: &Actor,
+    input: ConfirmIdentityInput,
+) -> Result<Session> {
+    let ConfirmIdentityInput::Password(password) = input;
+    confirm(app, actor, &["input", "password"], password).await?;
+    let mut conn = app.db.conn().await?;
+    let session = Session::reauthenticate(&mut conn, actor.session_id(), app.now()).await?;
+    session.ok_or(Error::Unauthenticated)
+}
+
+/// Whether the password is older than the policy allows.
+#[must_use]
+pub fn has_expired(app: &App, account: &Credentials) -> bool {
+    let age = app.config.password_policy().maximum_age();
+    let changed = account.password_changed_at;
+    changed
+        .zip(age)
+        .is_some_and(|(changed, age)| *changed + age <= *app.now())
+}
+
+/// A token that sets a new password, for who has just proved to know the one that is too old.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn expired(
+    app: &App,
+    conn: &mut Conn,
+    account: &Credentials,
+) -> Result<(PlainToken, DateTime)> {
+    let kind = VerificationKind::PasswordReset;
+    let expires_at = DateTime(*app.now() + EXPIRED_TOKEN_LIFETIME);
+    let token = conn
+        .transaction(async |conn| {
+            mails::new_token(app, conn, account.id, &account.email, kind, expires_at).await
+        })
+        .await?;
+    Ok((token, expires_at))
+}
+
+async fn facts(conn: &mut Conn, user: Uuid) -> Result<Option<(User, Credentials)>> {
+    let credentials = Credentials::by_id(conn, user).await?;
+    let user = User::by_ids(conn, &[user]).await?.pop();
+    Ok(user.zip(credentials))
+}
+
+/// The hash of a new password, if the policy takes it. Holds no connection meanwhile.
+async fn accept(app: &App, path: &[&str], user: &User, password: String) -> Result<String> {
+    let password = password_policy::accept(app, path, user, password.into()).await?;
+    app.hash_password(password).await
+}
+
+/// What goes with a new password: whoever came in by the old one is out, mailed tokens are void, wrong
+/// tries are forgotten, and the owner is told.
+async fn replaced(
+    app: &App,
+    conn: &mut Conn,
+    user: &User,
+    former: Option<&str>,
+    spared: Option<Uuid>,
+    now: DateTime,
+) -> Result<()> {
+    if let Some(former) = former {
+        let depth = app.config.password_policy().history_depth;
+        PasswordHistory::push(conn, user.id, former, depth, now).await?;
+    }
+    let reason = SessionEndReason::PasswordChanged;
+    Session::revoke_all(conn, user.id, spared, reason, now).await?;
+    VerificationToken::void_all(conn, user.id, now).await?;
+    EmailChange::drop_pending(conn, user.id).await?;
+    limits::unlock(conn, user.id, &user.email, user.username.as_deref()).await?;
+    Ok(Job::PasswordChanged { user: user.id }
+        .enqueue(conn, now)
+        .await?)
+}
+
+fn wrong_password(path: &[&str]) -> Error {
+    UserError::at(
+        UserErrorCode::InvalidCredentials,
+        path,
+        "The password is wrong.",
+    )
+    .into()
+}

@@ -1,0 +1,269 @@
+//! The life of a session: who stands behind a token, keeping it alive, and ending it.
+
+use std::time::Duration;
+
+use async_graphql::InputObject;
+use chrono::TimeDelta;
+use diesel_async::AsyncConnection as _;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::auth::requester::Actor;
+use crate::crypto::token::{PlainToken, TokenHash, random};
+use crate::db::Conn;
+use crate::error::{Error, Result, UserError, UserErrorCode};
+use crate::models::job::Job;
+use crate::models::permission::SystemPermission;
+use crate::models::session::{Session, SessionEndReason};
+use crate::models::user::{AccountStatus, User};
+use crate::scalar::DateTime;
+
+/// The prefix of refresh tokens.
+pub const REFRESH_PREFIX: &str = "crr";
+
+/// How long a traded refresh token gets the same answer again, as long as that answer was not used:
+/// for another tab that refreshes at the same moment, and for an answer that was lost on its way.
+const GRACE: TimeDelta = TimeDelta::seconds(10);
+
+/// The token to trade in.
+#[derive(InputObject)]
+pub struct RefreshTokenInput {
+    /// Left out when the token is in a cookie.
+    #[graphql(secret)]
+    pub refresh_token: Option<String>,
+}
+
+/// Which sessions to end.
+#[derive(InputObject, Default)]
+pub struct LogoutAllInput {
+    /// Spare the session that asks.
+    #[graphql(default = false)]
+    pub keep_current: bool,
+}
+
+/// A session with its tokens.
+pub struct SignedIn {
+    /// The account.
+    pub user: User,
+    /// The session.
+    pub session: Session,
+    /// The signed token for requests.
+    pub access_token: String,
+    /// When the access token ends.
+    pub access_token_expires_at: DateTime,
+    /// The token to keep the session alive with.
+    pub refresh_token: PlainToken,
+}
+
+/// Signs an access token for a session.
+///
+/// # Errors
+/// If signing fails.
+pub fn signed_in(
+    app: &App,
+    user: User,
+    session: Session,
+    refresh_token: PlainToken,
+) -> Result<SignedIn> {
+    let access = app.keys.sign(user.auth_token, session.id, app.now())?;
+    Ok(SignedIn {
+        user,
+        session,
+        access_token: access.token,
+        access_token_expires_at: access.expires_at,
+        refresh_token,
+    })
+}
+
+/// Who stands behind an access token, if it is good and its session lives. Asks the database only
+/// for a session that is not remembered.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn authenticate(app: &App, access_token: &str) -> Result<Option<Actor>> {
+    let now = app.now();
+    let Some(claims) = app.verify_access_token(access_token).await else {
+        return Ok(None);
+    };
+    let remembered = app.access.get(claims.sid, now);
+    let actor = if remembered.is_some() {
+        remembered
+    } else {
+        let asked = app.access.epoch();
+        let mut conn = app.db.conn().await?;
+        let owner = Session::owner(&mut conn, claims.sid, now).await?;
+        owner.map(|owner| app.access.keep(asked, owner))
+    };
+    let actor = actor.filter(|actor| actor.auth_token() == claims.sub);
+    if let Some(actor) = &actor {
+        app.access.note_use(actor.session(), now);
+    }
+    Ok(actor)
+}
+
+/// Writes down which sessions were used since the last call.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn write_uses(app: &App) -> Result<()> {
+    let used = app.access.take_used();
+    if used.is_empty() {
+        return Ok(());
+    }
+    let now = app.now();
+    let since = DateTime(*now - TimeDelta::minutes(1));
+    // In pieces, so that no statement holds many rows for long.
+    for ids in used.chunks(500) {
+        Session::note_use(&mut *app.db.conn().await?, ids, since, now).await?;
+    }
+    Ok(())
+}
+
+/// Trades a refresh token for a new pair, once. A token that was traded before ends its session:
+/// one of its two holders is not the owner, and nobody can tell which (RFC 9700, section 4.14.2).
+/// Within ten seconds, and until the new token is used, it gets the same new token again instead.
+///
+/// # Errors
+/// `TOKEN_REJECTED`.
+pub async fn refresh(app: &App, token: &str) -> Result<SignedIn> {
+    let now = app.now();
+    let old = TokenHash::of(token);
+    let salt = random::<32>();
+    let new = PlainToken::successor(REFRESH_PREFIX, token, &salt);
+    let mut conn = app.db.conn().await?;
+    // Whole or not at all: a token that was traded for nothing would count as reused next time.
+    let traded = conn
+        .transaction(async |conn| {
+            let Some(session) = Session::rotate(conn, &old, &new.hash(), &salt, now).await? else {
+                return Ok(None);
+            };
+            let user = active_owner(conn, &session).await?;
+            Ok::<_, Error>(Some((user, session)))
+        })
+        .await?;
+    if let Some((user, session)) = traded {
+        return signed_in(app, user, session, new);
+    }
+    let Some(spent) = Session::by_spent_token(&mut conn, &old, now).await? else {
+        return Err(token_rejected());
+    };
+    if *now - *spent.spent_at < GRACE
+        && let Some(salt) = spent.salt.and_then(|salt| salt.try_into().ok())
+        && let again = PlainToken::successor(REFRESH_PREFIX, token, &salt)
+        && again.hash() == spent.current
+    {
+        let user = active_owner(&mut conn, &spent.session).await?;
+        return signed_in(app, user, spent.session, again);
+    }
+    let Session { id, user_id, .. } = spent.session;
+    conn.transaction(async |conn| {
+        if Session::revoke(conn, id, SessionEndReason::ReuseDetected, now).await? {
+            tracing::warn!(session.id = %id, "A refresh token was used twice; ended session {id}");
+            Job::SessionReuse { user: user_id }
+                .enqueue(conn, now)
+                .await?;
+        }
+        Ok::<_, Error>(())
+    })
+    .await?;
+    Err(token_rejected())
+}
+
+async fn active_owner(conn: &mut Conn, session: &Session) -> Result<User> {
+    let user = User::by_ids(conn, &[session.user_id]).await?.pop();
+    user.filter(|user| user.status == AccountStatus::Active)
+        .ok_or_else(token_rejected)
+}
+
+/// What names the session that wants to end.
+#[derive(Debug)]
+pub enum Leaving<'a> {
+    /// The live session with this id, or that of an access token whose time is over.
+    Session(Uuid),
+    /// The one that this refresh token keeps alive.
+    RefreshToken(&'a str),
+}
+
+/// Ends a session; does nothing where none is named or it has ended. Gives how many ended.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn logout(app: &App, leaving: Option<Leaving<'_>>) -> Result<i32> {
+    let now = app.now();
+    let mut conn = app.db.conn().await?;
+    let session = match leaving {
+        None => None,
+        Some(Leaving::Session(id)) => Some(id),
+        Some(Leaving::RefreshToken(token)) => {
+            let hash = TokenHash::of(token);
+            let session = Session::by_refresh_token(&mut conn, &hash, now).await?;
+            session.map(|session| session.id)
+        }
+    };
+    let Some(session) = session else { return Ok(0) };
+    let ended = Session::revoke(&mut conn, session, SessionEndReason::Logout, now).await?;
+    Ok(ended.into())
+}
+
+/// Ends every session of the caller, or every other one. Gives how many ended.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn logout_all(app: &App, actor: &Actor, keep_current: bool) -> Result<i32> {
+    let spared = keep_current.then_some(actor.session_id());
+    let mut conn = app.db.conn().await?;
+    let (user, reason) = (actor.user_id(), SessionEndReason::Logout);
+    let ended = Session::revoke_all(&mut conn, user, spared, reason, app.now()).await?;
+    Ok(i32::try_from(ended).unwrap_or(i32::MAX))
+}
+
+/// Ends one live session of the caller, or of anyone for who holds `admin:users`. No id names none.
+///
+/// # Errors
+/// `NOT_FOUND` for a session that is unknown, has ended, or is somebody else's.
+pub async fn revoke(app: &App, actor: &Actor, session: Option<Uuid>) -> Result<Uuid> {
+    let now = app.now();
+    let id = session.ok_or_else(not_found)?;
+    let mut conn = app.db.conn().await?;
+    let session = Session::live_by_ids(&mut conn, &[id], now).await?.pop();
+    let session = session.ok_or_else(not_found)?;
+    let reason = if session.user_id == actor.user_id() {
+        SessionEndReason::User
+    } else if actor.has(SystemPermission::AdminUsers) {
+        SessionEndReason::Admin
+    } else {
+        return Err(not_found());
+    };
+    if Session::revoke(&mut conn, id, reason, now).await? {
+        Ok(id)
+    } else {
+        Err(not_found())
+    }
+}
+
+/// Fails unless the person behind the session proved to be at the keyboard within `window`.
+///
+/// # Errors
+/// [`Error::ReauthenticationRequired`].
+pub fn require_recent_sign_in(actor: &Actor, window: Duration, now: DateTime) -> Result<()> {
+    let age = *now - *actor.authenticated_at();
+    if age.to_std().is_ok_and(|age| age > window) {
+        return Err(Error::ReauthenticationRequired);
+    }
+    Ok(())
+}
+
+fn not_found() -> Error {
+    let message = "There is no such live session.";
+    UserError::at(UserErrorCode::NotFound, &["input", "sessionId"], message).into()
+}
+
+fn token_rejected() -> Error {
+    let message = "This refresh token is unknown, used up or past its end. Sign in again.";
+    UserError::at(
+        UserErrorCode::TokenRejected,
+        &["input", "refreshToken"],
+        message,
+    )
+    .into()
+}

@@ -20,6 +20,7 @@ WHERE sessions.id = spent.session_id;
 COMMENT ON COLUMN sessions.previous_refresh_token_hash IS 'SHA-256 of the one before it, to tell reuse from noise.';
 COMMENT ON COLUMN sessions.refreshed_at IS 'When the refresh token was last rotated.';
 DROP TABLE spent_refresh_tokens;
+DROP INDEX sessions_revoked_at_idx;
 UPDATE sessions SET revoked_reason = 'user' WHERE revoked_reason = 'displaced';
 ALTER TABLE sessions
     DROP CONSTRAINT sessions_revoked_reason_known,

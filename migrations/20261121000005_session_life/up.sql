@@ -31,6 +31,8 @@ INSERT INTO spent_refresh_tokens (token_hash, session_id, spent_at)
 SELECT previous_refresh_token_hash, id, refreshed_at FROM sessions
 WHERE previous_refresh_token_hash IS NOT NULL AND refreshed_at IS NOT NULL;
 
+CREATE INDEX sessions_revoked_at_idx ON sessions (revoked_at) WHERE revoked_at IS NOT NULL;
+
 ALTER TABLE sessions DROP COLUMN previous_refresh_token_hash, DROP COLUMN refreshed_at;
 
 -- What every instance keeps in memory of who may do what is told to all of them when it changes,

@@ -6,6 +6,9 @@ ALTER TABLE users
     ADD CONSTRAINT users_closed_whole CHECK ((closed_at IS NULL) = (closed_by IS NULL)),
     ADD CONSTRAINT users_closed_reason_length CHECK (char_length(closed_reason) <= 500);
 
+CREATE INDEX users_password_changed_at_idx ON users (password_changed_at);
+CREATE INDEX registration_claims_created_at_idx ON registration_claims (created_at);
+
 COMMENT ON COLUMN users.closed_at IS 'When the account was deactivated; null while it is open.';
 COMMENT ON COLUMN users.closed_by IS 'Who deactivated it: only what its owner or inactivity closed can be opened again by a mailed link.';
 COMMENT ON COLUMN users.closed_reason IS 'What the administrator said of it.';
@@ -28,6 +31,7 @@ CREATE TABLE email_changes (
 );
 
 CREATE INDEX email_changes_user_id_idx ON email_changes (user_id);
+CREATE INDEX email_changes_requested_at_idx ON email_changes (requested_at);
 CREATE UNIQUE INDEX email_changes_pending_key ON email_changes (user_id) WHERE confirmed_at IS NULL;
 
 COMMENT ON TABLE email_changes IS 'Moves of an account to another address: asked for, then confirmed; kept for as long as they can be undone.';
@@ -71,3 +75,5 @@ CREATE INDEX rate_limits_subject_idx ON rate_limits (subject);
 COMMENT ON COLUMN rate_limits.full_at IS 'When the whole budget will be there again (the theoretical arrival time), or when the next try is allowed; in the past: unused.';
 COMMENT ON COLUMN rate_limits.tries IS 'Tries that failed in a row, where each next one has to wait longer.';
 COMMENT ON COLUMN rate_limits.subject IS 'SHA-256 of the name that is tried, so that an administrator can let its owner in again.';
+
+CREATE INDEX jobs_payload_idx ON jobs USING hash (payload);

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use cardea::app::App;
 use cardea::clock::Clock;
 use cardea::config::Config;
-use cardea::{http, listener, worker};
+use cardea::{http, listener, schedule, worker};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -39,6 +39,7 @@ pub(super) async fn serve(mut config: Config) -> anyhow::Result<()> {
         let app = App::new(config, database.db.clone(), Clock::system()).await?;
         let router = http::router(app.clone())?;
         listener::start(&app);
+        schedule::start(&app);
         if app.mailer.sends() {
             worker::start(&app);
         } else {

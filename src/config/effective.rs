@@ -46,11 +46,19 @@ impl Config {
             // Of a kind that has none, `null` would be the name, which any page can send.
             url.origin().is_tuple() && url.origin().ascii_serialization() == origin
         });
-        own || self
-            .http
-            .cors_origins
-            .as_ref()
-            .is_some_and(|listed| listed.contains(origin))
+        // Under whichever name of this machine the page of a development server was opened.
+        let port = self.listen.port();
+        let near = self.public_url.is_none()
+            && self.listen.ip().is_loopback()
+            && ["localhost", "127.0.0.1", "[::1]"]
+                .iter()
+                .any(|host| format!("http://{host}:{port}") == origin);
+        own || near
+            || self
+                .http
+                .cors_origins
+                .as_ref()
+                .is_some_and(|listed| listed.contains(origin))
     }
 
     /// Where the mailed link to `page` leads that carries `token`.

@@ -1,10 +1,12 @@
 //! Every setting, its flag, its variable and its default. Nothing else reads the environment.
 
 mod effective;
+mod links;
 mod mail;
 mod network;
 pub mod password;
 mod problems;
+mod rates;
 
 pub use effective::Page;
 
@@ -16,8 +18,10 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::config::password::PasswordConfig;
+pub use links::LinkConfig;
 pub use mail::{MailConfig, SmtpServer, SmtpTls};
 pub use network::{Origins, TrustedProxies};
+pub use rates::RateConfig;
 
 /// The settings of a server.
 #[derive(Args, Clone, Debug)]
@@ -263,63 +267,6 @@ pub struct SessionConfig {
     pub token_audience: String,
 }
 
-/// Where mailed links lead, and how long they are good.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Mailed links")]
-pub struct LinkConfig {
-    /// Page of the front end that proves an address; `{token}` in it stands for the token [default: a page of this server]
-    #[arg(
-        long = "verify-email-url",
-        env = "CARDEA_VERIFY_EMAIL_URL",
-        global = true
-    )]
-    pub verify_email: Option<String>,
-    /// Page of the front end that sets a new password; with `{token}` [default: a page of this server]
-    #[arg(
-        long = "reset-password-url",
-        env = "CARDEA_RESET_PASSWORD_URL",
-        global = true
-    )]
-    pub reset_password: Option<String>,
-    /// Page of the front end that confirms or undoes a change of the address; with `{token}` [default: a page of this server]
-    #[arg(
-        long = "confirm-email-change-url",
-        env = "CARDEA_CONFIRM_EMAIL_CHANGE_URL",
-        global = true
-    )]
-    pub confirm_email_change: Option<String>,
-    /// Page of the front end that opens a closed account again; with `{token}` [default: a page of this server]
-    #[arg(
-        long = "reactivate-account-url",
-        env = "CARDEA_REACTIVATE_ACCOUNT_URL",
-        global = true
-    )]
-    pub reactivate_account: Option<String>,
-    /// Page of the front end where a forgotten password is told [default: a page of this server]
-    #[arg(
-        long = "forgot-password-url",
-        env = "CARDEA_FORGOT_PASSWORD_URL",
-        global = true
-    )]
-    pub forgot_password: Option<String>,
-    /// Hours for which a link is good that sets a password, confirms a change of the address or opens a closed account
-    #[arg(
-        long,
-        env = "CARDEA_RECOVERY_HOURS",
-        default_value_t = 24,
-        global = true
-    )]
-    pub recovery_hours: u32,
-    /// Hours for which a change of the address can be undone by the link mailed to the address before
-    #[arg(
-        long,
-        env = "CARDEA_EMAIL_UNDO_HOURS",
-        default_value_t = 168,
-        global = true
-    )]
-    pub email_undo_hours: u32,
-}
-
 /// What the HTTP server takes in and shows.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "HTTP")]
@@ -443,64 +390,4 @@ pub struct DocumentLimits {
         global = true
     )]
     pub cost: u64,
-}
-
-/// How often operations may be tried before the caller has to wait.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Rates")]
-pub struct RateConfig {
-    /// Registrations an hour from one network
-    #[arg(
-        long,
-        env = "CARDEA_REGISTRATIONS_PER_HOUR",
-        default_value_t = 30,
-        global = true
-    )]
-    pub registrations_per_hour: u32,
-    /// Wrong passwords for one name from one network before each further try has to wait, longer each time
-    #[arg(long, env = "CARDEA_LOGIN_TRIES", default_value_t = 10, global = true)]
-    pub login_tries: u32,
-    /// Sign-in tries a day for one name from all networks together that its owner never signed in from
-    #[arg(
-        long,
-        env = "CARDEA_LOGINS_PER_NAME",
-        default_value_t = 100,
-        global = true
-    )]
-    pub logins_per_name: u32,
-    /// Sign-in tries in 15 minutes from one network, for whatever names
-    #[arg(
-        long,
-        env = "CARDEA_LOGINS_PER_NETWORK",
-        default_value_t = 300,
-        global = true
-    )]
-    pub logins_per_network: u32,
-    /// Mails an hour to one address that anybody can ask for
-    #[arg(
-        long,
-        env = "CARDEA_MAILS_PER_HOUR",
-        default_value_t = 5,
-        global = true
-    )]
-    pub mails_per_hour: u32,
-    /// Requests for mails an hour from one network
-    #[arg(
-        long,
-        env = "CARDEA_MAIL_REQUESTS_PER_NETWORK",
-        default_value_t = 60,
-        global = true
-    )]
-    pub mail_requests_per_network: u32,
-    /// Mailed tokens shown an hour from one network, right or wrong
-    #[arg(
-        long,
-        env = "CARDEA_TOKENS_PER_NETWORK",
-        default_value_t = 300,
-        global = true
-    )]
-    pub tokens_per_network: u32,
-    /// Seconds between two mails of a kind to one address
-    #[arg(long, env = "CARDEA_RESEND_SECS", default_value_t = 60, global = true)]
-    pub resend_secs: u32,
 }

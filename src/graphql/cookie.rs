@@ -73,13 +73,13 @@ impl Cookies {
     /// The access token.
     #[must_use]
     pub fn access(&self) -> Option<&str> {
-        self.access.as_ref().map(|token| token.expose_secret())
+        self.access.as_ref().map(SecretString::expose_secret)
     }
 
     /// The refresh token.
     #[must_use]
     pub fn refresh(&self) -> Option<&str> {
-        self.refresh.as_ref().map(|token| token.expose_secret())
+        self.refresh.as_ref().map(SecretString::expose_secret)
     }
 
     /// Whether the request is known to come from another site, which gets no cookies.
@@ -122,17 +122,12 @@ fn cookie(config: &Config, kind: &str, value: &str, lifetime: Option<TimeDelta>)
         SameSite::Lax => "Lax",
         SameSite::Strict => "Strict",
     };
-    let mut cookie = format!(
-        "{}={value}; Path=/; HttpOnly; SameSite={same_site}",
-        name(config, kind)
-    );
-    if config.is_https() {
-        cookie.push_str("; Secure");
-    }
-    if let Some(lifetime) = lifetime {
-        cookie.push_str(&format!("; Max-Age={}", lifetime.num_seconds().max(0)));
-    }
-    cookie
+    let secure = if config.is_https() { "; Secure" } else { "" };
+    let age = lifetime.map_or_else(String::new, |lifetime| {
+        format!("; Max-Age={}", lifetime.num_seconds().max(0))
+    });
+    let name = name(config, kind);
+    format!("{name}={value}; Path=/; HttpOnly; SameSite={same_site}{secure}{age}")
 }
 
 /// With TLS a browser takes a `__Host-` cookie only from this very host, for all its paths (RFC 6265bis,

@@ -98,6 +98,7 @@ impl RequestPayload {
 }
 
 /// Tells a new session to the guard layer, and hands its tokens over.
+#[must_use]
 pub fn deliver(
     ctx: &Context<'_>,
     signed_in: session::SignedIn,

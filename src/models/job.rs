@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
-use diesel::sql_types::{self, Array, BigInt, Timestamptz};
+use diesel::sql_types::{self, Array, BigInt, Jsonb, Timestamptz};
 use diesel_async::RunQueryDsl;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -169,23 +169,26 @@ impl Job {
         .await
     }
 
-    /// Queues the job; it runs once the transaction around it is committed.
+    /// Queues the job; it runs once the transaction around it is committed. One that waits already and
+    /// was not begun does for both.
     ///
     /// # Errors
     /// If the database refuses.
     pub async fn enqueue(&self, conn: &mut Conn, now: DateTime) -> QueryResult<()> {
         let payload = serde_json::to_value(self)
             .map_err(|error| diesel::result::Error::SerializationError(error.into()))?;
-        diesel::insert_into(jobs::table)
-            .values((
-                jobs::id.eq(Uuid::now_v7()),
-                jobs::payload.eq(Json(payload)),
-                jobs::run_at.eq(now),
-                jobs::created_at.eq(now),
-            ))
-            .execute(conn)
-            .await
-            .map(drop)
+        diesel::sql_query(
+            "INSERT INTO jobs (id, payload, run_at, created_at) SELECT $1, $2, $3, $3 \
+             WHERE NOT EXISTS ( \
+                 SELECT FROM jobs WHERE payload = $2 AND attempts = 0 AND failed_at IS NULL \
+             )",
+        )
+        .bind::<sql_types::Uuid, _>(Uuid::now_v7())
+        .bind::<Jsonb, _>(Json(payload))
+        .bind::<Timestamptz, _>(now)
+        .execute(conn)
+        .await
+        .map(drop)
     }
 
     /// Takes up to `most` due jobs for the time of `lease`; no other worker gets them meanwhile.

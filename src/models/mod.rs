@@ -1,6 +1,8 @@
 //! Rows and SQL, one file for each family of tables. No rule of the domain and no time of its own.
 
 pub mod background;
+pub mod cleaning;
+pub mod credentials;
 pub mod email_change;
 pub mod job;
 pub mod known_device;

@@ -161,12 +161,11 @@ impl Try {
         let mut conn = app.db.conn().await?;
         let delay = this.delay(&mut conn, rates.login_tries, now).await?;
         refuse(delay)?;
-        if let (false, Some(budget)) = (
-            known,
-            Budget::new(rates.logins_per_name, TimeDelta::days(1)),
-        ) {
+        if let Some(budget) = Budget::new(rates.logins_per_name, TimeDelta::days(1)) {
             let (key, subject) = (&this.by_name, Some(&this.subject));
             let wait = rate_limit::take(&mut conn, key, subject, budget, now).await?;
+            // Asked in any case, so that the work is the same for names that nobody has.
+            let wait = wait.filter(|_| !known);
             refuse(wait.map(|wait| wait.to_std().unwrap_or_default()))?;
         }
         Ok(this)

@@ -10,11 +10,12 @@ use crate::crypto::token::PlainToken;
 use crate::db::Conn;
 use crate::error::{Error, Result, UserError, UserErrorCode};
 use crate::mail::{Mail, Recipient};
+use crate::models::credentials::Credentials;
 use crate::models::email_change::EmailChange;
 use crate::models::job::Job;
 use crate::models::profile::Profile;
 use crate::models::session::Session;
-use crate::models::user::{AccountStatus, ClosedBy, Credentials, User};
+use crate::models::user::{AccountStatus, ClosedBy, User};
 use crate::models::verification_token::{NewVerificationToken, VerificationKind};
 use crate::scalar::{Date, DateTime, EmailAddress};
 
@@ -134,7 +135,7 @@ async fn tokened(
             let Some(user) = user else { return Ok(None) };
             let credentials = Credentials::by_id(conn, user.id).await?;
             let owner = credentials.map(|credentials| Owner(user, credentials));
-            let Some(Owner(user, _)) = owner.filter(|owner| may(owner)) else {
+            let Some(Owner(user, _)) = owner.filter(may) else {
                 return Ok(None);
             };
             let token = new_token(app, conn, user.id, &user.email, kind, expires_at).await?;
@@ -211,7 +212,7 @@ async fn notify(
 ) -> Result<Option<(Recipient, Mail)>> {
     let mut conn = app.db.conn().await?;
     let user = User::by_ids(&mut conn, &[user]).await?.pop();
-    match user.filter(|user| still(user)) {
+    match user.filter(still) {
         Some(user) => Ok(Some((recipient(&mut conn, user).await?, mail))),
         None => Ok(None),
     }

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod background;
+pub mod cleaning;
 pub mod common_passwords;
 pub mod devices;
 pub mod email;

@@ -8,10 +8,11 @@ use crate::app::App;
 use crate::auth::requester::ClientInfo;
 use crate::db::Conn;
 use crate::error::{Error, Result, UserError, UserErrorCode};
+use crate::models::credentials::RegistrationClaim;
 use crate::models::job::Job;
-use crate::models::profile::NewProfile;
+use crate::models::profile::{NewProfile, Profile, ProfileChanges};
 use crate::models::role::Role;
-use crate::models::user::{AccountStatus, NewUser, RegistrationClaim, User};
+use crate::models::user::{AccountStatus, NewUser, User};
 use crate::models::verification_token::{VerificationKind, VerificationToken};
 use crate::scalar::{Date, DateTime};
 use crate::services::limits::{self, Limit};
@@ -89,6 +90,13 @@ async fn again(conn: &mut Conn, form: &Form, new: &NewUser<'_>) -> Result<Job> {
     let owner = owner_of(conn, form, now).await?;
     if owner.status == AccountStatus::Pending {
         User::register_again(conn, owner.id, new).await?;
+        // The mail is for who registers now, in their language.
+        let changes = ProfileChanges {
+            timezone: Some(form.timezone.clone().unwrap_or_else(|| "UTC".to_owned())),
+            language: Some(form.language.clone().unwrap_or_else(|| "en".to_owned())),
+            ..ProfileChanges::default()
+        };
+        Profile::update(conn, owner.id, &changes, None, now).await?;
         VerificationToken::void(conn, owner.id, VerificationKind::EmailVerification, now).await?;
         return Ok(Job::VerifyEmail { user: owner.id });
     }

@@ -23,9 +23,14 @@ const ROWS: &str = "
     INSERT INTO role_permissions (role_id, permission_id) VALUES ('00000000-0000-0000-0000-000000000003', '00000000-0000-0000-0000-000000000004');
     INSERT INTO user_roles (user_id, role_id, assigned_at, assigned_by) VALUES
         ('00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-000000000003', now(), '00000000-0000-0000-0000-000000000002');
-    INSERT INTO sessions (id, user_id, refresh_token_hash, previous_refresh_token_hash, remember_me, created_at, last_accessed_at, expires_at) VALUES
-        ('00000000-0000-0000-0000-000000000005', '00000000-0000-0000-0000-000000000001', decode(repeat('05', 32), 'hex'), decode(repeat('15', 32), 'hex'), true, now(), now(), now() + INTERVAL '30 days'),
-        ('00000000-0000-0000-0000-000000000006', '00000000-0000-0000-0000-000000000001', decode(repeat('06', 32), 'hex'), decode(repeat('16', 32), 'hex'), false, now(), now(), now());
+    INSERT INTO sessions (id, user_id, refresh_token_hash, remember_me, created_at, last_accessed_at, authenticated_at, expires_at) VALUES
+        ('00000000-0000-0000-0000-000000000005', '00000000-0000-0000-0000-000000000001', decode(repeat('05', 32), 'hex'), true, now(), now(), now(), now() + INTERVAL '30 days'),
+        ('00000000-0000-0000-0000-000000000006', '00000000-0000-0000-0000-000000000001', decode(repeat('06', 32), 'hex'), false, now(), now(), now(), now());
+    INSERT INTO spent_refresh_tokens (token_hash, session_id, spent_at) VALUES (decode(repeat('15', 32), 'hex'), '00000000-0000-0000-0000-000000000005', now());
+    INSERT INTO email_changes (id, user_id, new_email, old_email, requested_at) VALUES
+        ('00000000-0000-0000-0000-00000000000d', '00000000-0000-0000-0000-000000000001', 'eve@example.org', 'ada@example.org', now());
+    INSERT INTO known_devices (user_id, device_hash, network_hash, first_seen_at, last_seen_at) VALUES
+        ('00000000-0000-0000-0000-000000000001', decode(repeat('0e', 32), 'hex'), decode(repeat('0f', 32), 'hex'), now(), now());
     INSERT INTO verification_tokens (id, user_id, token_hash, kind, email, expires_at, created_at) VALUES
         ('00000000-0000-0000-0000-000000000007', '00000000-0000-0000-0000-000000000001', decode(repeat('07', 32), 'hex'), 'invitation', 'ada@example.org', now(), now()),
         ('00000000-0000-0000-0000-000000000008', '00000000-0000-0000-0000-000000000001', decode(repeat('08', 32), 'hex'), 'invitation', 'ada@example.org', now(), now());
@@ -44,6 +49,9 @@ const BROKEN: &[(&str, &[&str])] = &[
         SELECT gen_random_uuid(), auth_token, 'eve@example.org', 'Eve', now(), now() FROM users WHERE username = 'ada'",
     ]),
     ("users_auth_token_immutable", &["UPDATE users SET auth_token = gen_random_uuid()"]),
+    ("users_closed_by_known", &["UPDATE users SET closed_at = now(), closed_by = 'nobody'"]),
+    ("users_closed_whole", &["UPDATE users SET closed_at = now()", "UPDATE users SET closed_by = 'owner'"]),
+    ("users_closed_reason_length", &["UPDATE users SET closed_reason = repeat('ä', 501)"]),
     ("users_email_key", &[
         "UPDATE users SET email = 'ada@example.org'",
         "UPDATE users SET email = 'ADA@Example.ORG' WHERE username = 'bob'",
@@ -205,8 +213,7 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("sessions_user_id_fkey", &["UPDATE sessions SET user_id = gen_random_uuid()"]),
     ("sessions_refresh_token_hash_key", &["UPDATE sessions SET refresh_token_hash = decode(repeat('05', 32), 'hex')"]),
     ("sessions_refresh_token_hash_length", &["UPDATE sessions SET refresh_token_hash = decode(repeat('05', 31), 'hex')"]),
-    ("sessions_previous_refresh_token_hash_key", &["UPDATE sessions SET previous_refresh_token_hash = decode(repeat('05', 32), 'hex')"]),
-    ("sessions_previous_refresh_token_hash_length", &["UPDATE sessions SET previous_refresh_token_hash = 'crr_token'"]),
+    ("sessions_successor_salt_length", &["UPDATE sessions SET successor_salt = 'salt'"]),
     ("sessions_ip_address_length", &["UPDATE sessions SET ip_address = repeat('x', 46)"]),
     ("sessions_user_agent_length", &["UPDATE sessions SET user_agent = repeat('ä', 513)"]),
     ("sessions_expires_at_bound", &["UPDATE sessions SET expires_at = created_at + INTERVAL '30 days 1 second'"]),
@@ -215,6 +222,20 @@ const BROKEN: &[(&str, &[&str])] = &[
         "UPDATE sessions SET revoked_at = now()",
         "UPDATE sessions SET revoked_reason = 'logout'",
     ]),
+
+    ("spent_refresh_tokens_pkey", &["INSERT INTO spent_refresh_tokens SELECT * FROM spent_refresh_tokens"]),
+    ("spent_refresh_tokens_session_id_fkey", &["UPDATE spent_refresh_tokens SET session_id = gen_random_uuid()"]),
+    ("spent_refresh_tokens_token_hash_length", &["UPDATE spent_refresh_tokens SET token_hash = 'crr_token'"]),
+
+    ("email_changes_pkey", &["INSERT INTO email_changes SELECT id, user_id, new_email, old_email, now(), now() FROM email_changes"]),
+    ("email_changes_user_id_fkey", &["UPDATE email_changes SET user_id = gen_random_uuid()"]),
+    ("email_changes_pending_key", &["INSERT INTO email_changes SELECT gen_random_uuid(), user_id, new_email, old_email, now() FROM email_changes"]),
+    ("email_changes_new_email_form", &["UPDATE email_changes SET new_email = 'eve'", "UPDATE email_changes SET new_email = repeat('x', 250) || '@x.org'"]),
+    ("email_changes_old_email_form", &["UPDATE email_changes SET old_email = 'a@b@example.org'"]),
+    ("known_devices_pkey", &["INSERT INTO known_devices SELECT * FROM known_devices"]),
+    ("known_devices_user_id_fkey", &["UPDATE known_devices SET user_id = gen_random_uuid()"]),
+    ("known_devices_device_hash_length", &["UPDATE known_devices SET device_hash = 'firefox'"]),
+    ("known_devices_network_hash_length", &["UPDATE known_devices SET network_hash = '127.0.0.1'"]),
 
     ("verification_tokens_pkey", &["UPDATE verification_tokens SET id = '00000000-0000-0000-0000-000000000007'"]),
     ("verification_tokens_user_id_fkey", &["UPDATE verification_tokens SET user_id = gen_random_uuid()"]),
@@ -232,6 +253,8 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("jobs_last_error_length", &["UPDATE jobs SET last_error = repeat('x', 2001)"]),
 
     ("rate_limits_pkey", &["INSERT INTO rate_limits SELECT * FROM rate_limits"]),
+    ("rate_limits_tries_positive", &["UPDATE rate_limits SET tries = -1"]),
+    ("rate_limits_subject_length", &["UPDATE rate_limits SET subject = 'ada'"]),
     ("rate_limits_key_length", &["UPDATE rate_limits SET key = 'login'"]),
 
     ("signing_keys_pkey", &["INSERT INTO signing_keys SELECT id, algorithm, private_key, created_at, now() FROM signing_keys"]),
@@ -250,6 +273,14 @@ const TRIGGERS: &[(&str, &str)] = &[
     ("jobs_notify", ""),
     // Tells of keys; `signing_key` has its test.
     ("signing_keys_notify", ""),
+    // Tell of access that ends; `two_servers` has their tests.
+    ("permissions_access", ""),
+    ("role_permissions_access", ""),
+    ("sessions_access_delete", ""),
+    ("sessions_access_update", ""),
+    ("user_roles_access", ""),
+    ("users_access_delete", ""),
+    ("users_access_update", ""),
 ];
 
 async fn with_rows() -> TestDb {
@@ -380,6 +411,9 @@ async fn with_an_account_goes_all_that_belongs_to_it() {
         "personalizations",
         "user_roles",
         "sessions",
+        "spent_refresh_tokens",
+        "email_changes",
+        "known_devices",
         "verification_tokens",
         "password_history",
     ] {

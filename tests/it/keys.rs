@@ -151,7 +151,7 @@ async fn tokens_of_the_old_key_are_good_until_they_run_out_and_then_the_key_is_g
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_of_a_key_made_at_once_is_good_on_a_server_that_was_not_told() {
-    let first = TestApp::new().await;
+    let first = TestApp::deaf().await;
     let (second, _) = first.second(&[]).await;
     let ada = first.user("ada").await;
     let new = rotate(&second, Beginning::AtOnce).await;

@@ -168,7 +168,7 @@ async fn schema_rs_is_fresh() {
     // As diesel print-schema writes them; src/schema.patch takes the null out of arrays.
     let columns = "
         SELECT string_agg(line, E'\\n') FROM (
-            SELECT format('%s.%s %s %s', table_name, ordinal_position, column_name,
+            SELECT format('%s.%s %s %s', table_name, row_number() OVER (PARTITION BY table_name ORDER BY ordinal_position), column_name,
                 CASE is_nullable WHEN 'YES' THEN format('Nullable<%s>', name) ELSE name END) AS line
             FROM information_schema.columns, LATERAL (SELECT CASE udt_name
                 WHEN '_text' THEN 'Array<Text>' ELSE initcap(udt_name) END) AS names (name)

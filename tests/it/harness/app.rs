@@ -74,6 +74,15 @@ impl TestApp {
         Self { app, router, db }
     }
 
+    /// A server that does not listen to what others change.
+    pub async fn deaf() -> Self {
+        let config = config(&[]);
+        let db = TestDb::new(&config.database).await;
+        let app = assemble(config, &db, Clock::fixed(start_of_time())).await;
+        let router = http::router(app.clone()).expect("the schema is sound");
+        Self { app, router, db }
+    }
+
     /// Another server on the same database, with the same clock and these flags.
     pub async fn second(&self, arguments: &[&str]) -> (App, Router) {
         let app = start(config(arguments), &self.db, self.app.clock.clone()).await;
@@ -232,10 +241,14 @@ pub fn start_of_time() -> DateTime<Utc> {
 }
 
 async fn start(config: Config, db: &TestDb, clock: Clock) -> App {
-    let pool = Db::new(&db.url(), &config.database).expect("a pool");
-    let app = App::new(config, pool, clock)
-        .await
-        .expect("the application starts");
+    let app = assemble(config, db, clock).await;
     listener::start(&app);
     app
+}
+
+async fn assemble(config: Config, db: &TestDb, clock: Clock) -> App {
+    let pool = Db::new(&db.url(), &config.database).expect("a pool");
+    App::new(config, pool, clock)
+        .await
+        .expect("the application starts")
 }

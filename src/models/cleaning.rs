@@ -1,0 +1,85 @@
+//! Removing rows that are over, whatever their table. It decides neither what is over nor when.
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Timestamptz};
+use diesel_async::RunQueryDsl;
+
+use crate::db::Conn;
+use crate::scalar::DateTime;
+
+/// Rows that end by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Moves to another address, by when they were asked for.
+    EmailChanges,
+    /// Mails that were given up.
+    FailedJobs,
+    /// Devices, by their last sign-in.
+    KnownDevices,
+    /// Budgets that are whole again.
+    RateLimits,
+    /// Registrations in vain.
+    RegistrationClaims,
+    /// Sessions with their spent tokens, by when they ended.
+    Sessions,
+    /// Mailed tokens, by their end.
+    VerificationTokens,
+}
+
+impl Ending {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::EmailChanges,
+        Self::FailedJobs,
+        Self::KnownDevices,
+        Self::RateLimits,
+        Self::RegistrationClaims,
+        Self::Sessions,
+        Self::VerificationTokens,
+    ];
+
+    /// Removes up to `most` rows that ended before `before`; gives how many.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn remove(self, conn: &mut Conn, before: DateTime, most: i64) -> QueryResult<usize> {
+        let (table, ended) = match self {
+            Self::EmailChanges => ("email_changes", "requested_at < $1"),
+            Self::FailedJobs => ("jobs", "failed_at < $1"),
+            Self::KnownDevices => ("known_devices", "last_seen_at < $1"),
+            Self::RateLimits => ("rate_limits", "full_at < $1"),
+            Self::RegistrationClaims => ("registration_claims", "created_at < $1"),
+            Self::Sessions => ("sessions", "expires_at < $1 OR revoked_at < $1"),
+            Self::VerificationTokens => ("verification_tokens", "expires_at < $1"),
+        };
+        // Rows that somebody works with are left for the next time. The condition stands twice: a
+        // row may have got another life between being found and being removed.
+        diesel::sql_query(format!(
+            "DELETE FROM {table} WHERE ctid = ANY(ARRAY( \
+                 SELECT ctid FROM {table} WHERE {ended} LIMIT $2 FOR UPDATE SKIP LOCKED \
+             )) AND ({ended})"
+        ))
+        .bind::<Timestamptz, _>(before)
+        .bind::<BigInt, _>(most)
+        .execute(conn)
+        .await
+    }
+}
+
+#[derive(QueryableByName)]
+struct Got {
+    #[diesel(sql_type = Bool)]
+    got: bool,
+}
+
+/// Takes the turn to clean until the transaction ends; says whether it was free.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn try_turn(conn: &mut Conn) -> QueryResult<bool> {
+    let turn: Got =
+        diesel::sql_query("SELECT pg_try_advisory_xact_lock(hashtext('cardea cleaning')) AS got")
+            .get_result(conn)
+            .await?;
+    Ok(turn.got)
+}

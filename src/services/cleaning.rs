@@ -1,0 +1,99 @@
+//! What is done from time to time: what is over is removed, and passwords that end soon are told of.
+
+use chrono::TimeDelta;
+use diesel_async::AsyncConnection as _;
+
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::models::cleaning::{self, Ending};
+use crate::models::job::Job;
+use crate::models::user::User;
+use crate::scalar::DateTime;
+use crate::services::{keys, limits};
+
+/// Rows removed by one statement: few enough to hold nobody up.
+const BATCH: i64 = 500;
+/// Days before its end at which the owner of a password is warned.
+const WARNINGS: [i32; 3] = [14, 3, 1];
+
+/// Removes what is over, in small batches, unless another instance is at it. Gives how many rows went.
+///
+/// # Errors
+/// If the database cannot answer; what was removed before stays removed.
+pub async fn clean(app: &App) -> Result<usize> {
+    let now = app.now();
+    let mut removed = 0;
+    for ending in Ending::ALL {
+        let before = DateTime(*now - kept(app, ending));
+        loop {
+            let mut conn = app.db.conn().await?;
+            let batch = conn
+                .transaction(async |conn| {
+                    if !cleaning::try_turn(conn).await? {
+                        return Ok(None);
+                    }
+                    let removed = ending.remove(conn, before, BATCH).await?;
+                    Ok::<_, Error>(Some(removed))
+                })
+                .await?;
+            let Some(batch) = batch else {
+                return Ok(removed);
+            };
+            removed += batch;
+            if i64::try_from(batch).unwrap_or(BATCH) < BATCH || app.shutdown.is_cancelled() {
+                break;
+            }
+        }
+    }
+    removed += keys::remove_ended(app).await?;
+    Ok(removed)
+}
+
+/// For how long rows are kept after their end.
+fn kept(app: &App, ending: Ending) -> TimeDelta {
+    let links = &app.config.links;
+    let hours = |hours: u32| TimeDelta::hours(hours.into());
+    match ending {
+        // Asked for, confirmed and undone, each at its last moment.
+        Ending::EmailChanges => hours(links.recovery_hours) + hours(links.email_undo_hours),
+        Ending::KnownDevices => TimeDelta::days(400),
+        // Tries in a row are remembered for a while after the last wait.
+        Ending::RateLimits => limits::FORGET,
+        Ending::RegistrationClaims => hours(app.config.registration.verification_hours),
+        // For whoever looks into what happened.
+        Ending::Sessions => TimeDelta::days(7),
+        // `User.verifications` shows tokens that were made in the last 30 days.
+        Ending::VerificationTokens | Ending::FailedJobs => TimeDelta::days(30),
+    }
+}
+
+/// Queues a mail to everybody whose password ends in 14, in 3 or in 1 day and who was not told yet.
+/// Gives how many.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn warn_of_expiry(app: &App) -> Result<usize> {
+    let Some(age) = app.config.password_policy().maximum_age() else {
+        return Ok(0);
+    };
+    let now = app.now();
+    let mut warned = 0;
+    loop {
+        let mut conn = app.db.conn().await?;
+        let users = conn
+            .transaction(async |conn| {
+                let users = User::warn_of_expiry(conn, age, &WARNINGS, BATCH, now).await?;
+                for user in &users {
+                    Job::PasswordExpires { user: *user }
+                        .enqueue(conn, now)
+                        .await?;
+                }
+                Ok::<_, Error>(users.len())
+            })
+            .await?;
+        warned += users;
+        if users == 0 || app.shutdown.is_cancelled() {
+            return Ok(warned);
+        }
+    }
+}

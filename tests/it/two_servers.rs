@@ -1,0 +1,280 @@
+//! Two servers on one database: what one ends is refused by the other within a second, and nobody asks
+//! the database who a caller is as long as that is known.
+
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use cardea::app::App;
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use crate::harness::app::PASSWORD;
+use crate::harness::{Answer, Client, TestApp};
+
+/// The other server, asked with the token of a client.
+struct Other {
+    app: App,
+    router: Router,
+}
+
+impl Other {
+    async fn beside(app: &TestApp) -> Self {
+        let (app, router) = app.second(&[]).await;
+        Self { app, router }
+    }
+
+    async fn ask(&self, client: &Client<'_>, query: &str) -> Answer {
+        let body = json!({ "query": query }).to_string();
+        let request = Request::post("/graphql")
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::ACCEPT, "application/graphql-response+json")
+            .header(
+                header::AUTHORIZATION,
+                format!("Bearer {}", client.access_token),
+            )
+            .body(Body::from(body))
+            .expect("a request");
+        let answer = self.router.clone().oneshot(request).await;
+        Answer::read(answer.expect("the router always answers")).await
+    }
+
+    /// Waits until the other server listens, and remembers the client.
+    async fn remembers(&self, client: &Client<'_>) {
+        within_a_second_of("listening", async || self.app.access.is_believed()).await;
+        self.ask(client, "{ viewer { isAuthenticated } }").await;
+        let before = self.app.db.statements();
+        let answer = self.ask(client, "{ viewer { isAuthenticated } }").await;
+        assert_eq!(answer.data("viewer/isAuthenticated"), true);
+        assert_eq!(self.app.db.statements(), before, "nobody is asked");
+    }
+
+    async fn refuses(&self, client: &Client<'_>) {
+        within_a_second_of("refusing", async || {
+            self.ask(client, "{ me { id } }").await.status == StatusCode::UNAUTHORIZED
+        })
+        .await;
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        self.app.shutdown.cancel();
+        self.app.db.close();
+    }
+}
+
+/// Waits for something that must be so within a second. The bound is what the server promises, and far
+/// above what it takes.
+async fn within_a_second_of(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let start = Instant::now();
+    while !holds().await {
+        assert!(
+            start.elapsed() < Duration::from_secs(1),
+            "{what} took too long"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_ended_on_one_server_is_refused_by_the_other() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    let other = Other::beside(&app).await;
+    other.remembers(&ada).await;
+    ada.ask("mutation { logout { endedSessions } }").await;
+    other.refuses(&ada).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_account_is_refused_by_the_other() {
+    let app = TestApp::new().await;
+    let (ada, admin) = (app.user("ada").await, app.admin().await);
+    let other = Other::beside(&app).await;
+    other.remembers(&ada).await;
+    let close = "mutation($id: ID!) { updateUserStatus(input: { userId: $id, isActive: false }) { errors { code } } }";
+    let closed = admin.gql(close, json!({ "id": ada.id })).await;
+    assert_eq!(closed.data("updateUserStatus/errors"), &json!([]));
+    other.refuses(&ada).await;
+    assert_eq!(
+        other.ask(&admin, "{ me { id } }").await.status,
+        StatusCode::OK
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_password_ends_the_sessions_on_the_other() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    let other = Other::beside(&app).await;
+    other.remembers(&ada).await;
+    app.gql(
+        "mutation { requestPasswordReset(input: { email: \"ada@example.org\" }) { accepted } }",
+        Value::Null,
+    )
+    .await;
+    let token = app.mailed_token("ada@example.org").await;
+    let reset = "mutation($token: String!) { resetPassword(input: { token: $token, newPassword: \"Other-Horse-8\" }) { errors { code } } }";
+    let reset = app.gql(reset, json!({ "token": token })).await;
+    assert_eq!(reset.data("resetPassword/errors"), &json!([]));
+    other.refuses(&ada).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_role_and_a_lost_right_are_lost_on_the_other() {
+    let app = TestApp::new().await;
+    let moderator = app.user_with_role("mo", "moderator").await;
+    let second = app.user_with_role("ma", "moderator").await;
+    let admin = app.admin().await;
+    let other = Other::beside(&app).await;
+    for client in [&moderator, &second] {
+        other.remembers(client).await;
+        assert!(
+            other
+                .ask(client, "{ users { nodes { id } } }")
+                .await
+                .codes()
+                .is_empty()
+        );
+    }
+    let role = admin.ask("{ role(name: \"moderator\") { id } }").await;
+    let input = json!({ "role": role.data("role/id"), "user": moderator.id });
+    let take = "mutation($role: ID!, $user: ID!) { removeRole(input: { roleId: $role, userId: $user }) { errors { code } } }";
+    admin.gql(take, input).await;
+    let forbidden = async |client: &Client<'_>| {
+        other
+            .ask(client, "{ users { nodes { id } } }")
+            .await
+            .codes()
+            == ["FORBIDDEN"]
+    };
+    within_a_second_of("losing a role", async || forbidden(&moderator).await).await;
+    assert!(!forbidden(&second).await);
+    app.db
+        .sql("DELETE FROM role_permissions USING permissions WHERE permissions.id = permission_id AND name = 'read:all'")
+        .await;
+    within_a_second_of("losing a right", async || forbidden(&second).await).await;
+    app.db.sql("DELETE FROM users WHERE username = 'ma'").await;
+    other.refuses(&second).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_revoked_while_nobody_listens_is_refused_all_the_same() {
+    let app = TestApp::new().await;
+    let (ada, bob) = (app.user("ada").await, app.user("bob").await);
+    let other = Other::beside(&app).await;
+    other.remembers(&ada).await;
+    other.remembers(&bob).await;
+    // The lines of both servers are cut, and the sessions end before they are up again.
+    app.db
+        .sql(
+            "BEGIN; SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = current_database() AND query IN ('SELECT 1', 'LISTEN access') AND pid <> pg_backend_pid(); \
+             UPDATE sessions SET revoked_at = now(), revoked_reason = 'admin' \
+             FROM users WHERE users.id = user_id AND username = 'ada'; COMMIT",
+        )
+        .await;
+    other.refuses(&ada).await;
+    within_a_second_of("asking the database instead", async || {
+        other.ask(&bob, "{ me { id } }").await.status == StatusCode::OK
+    })
+    .await;
+    // And the line comes back by itself.
+    let start = Instant::now();
+    while !other.app.access.is_believed() {
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "the line stays down"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    other.remembers(&bob).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_line_is_not_believed() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    let other = Other::beside(&app).await;
+    other.remembers(&ada).await;
+    // The process behind the other server's line stands still: its socket is open and says nothing.
+    let listeners = "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity \
+        WHERE datname = current_database() AND query IN ('SELECT 1', 'LISTEN access') AND pid <> pg_backend_pid()";
+    let pids = app.db.text(listeners).await;
+    assert_eq!(pids.split(' ').count(), 2, "{pids}");
+    let signal = |signal: &str| {
+        for pid in pids.split(' ') {
+            let sent = std::process::Command::new("kill")
+                .args([signal, pid])
+                .status();
+            assert!(sent.expect("kill runs").success());
+        }
+    };
+    signal("-STOP");
+    app.db
+        .sql("UPDATE sessions SET revoked_at = now(), revoked_reason = 'admin'")
+        .await;
+    other.refuses(&ada).await;
+    signal("-CONT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_token_is_traded_once_among_two_servers() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    let (_, router) = app.second(&[]).await;
+    let send = async |router: &Router| {
+        let body = json!({ "query": crate::session::REFRESH, "variables": { "token": ada.refresh_token } });
+        let request = Request::post("/graphql")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.to_string()))
+            .expect("a request");
+        let answer = router.clone().oneshot(request).await;
+        let answer = Answer::read(answer.expect("an answer")).await;
+        answer.data("refreshToken/result/refreshToken").clone()
+    };
+    let tokens = futures_util::future::join_all(
+        (0..20).map(|turn| send(if turn % 2 == 0 { &app.router } else { &router })),
+    )
+    .await;
+    assert!(tokens.iter().all(|token| token == &tokens[0]), "{tokens:?}");
+    app.advance(TimeDelta::minutes(1));
+    let reused = app
+        .gql(
+            crate::session::REFRESH,
+            json!({ "token": ada.refresh_token }),
+        )
+        .await;
+    assert_eq!(reused.data("refreshToken/errors/0/code"), "TOKEN_REJECTED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_passwords_count_together_on_two_servers() {
+    let app = TestApp::with(&["--login-tries=4"]).await;
+    app.user("ada").await;
+    let (_, router) = app.second(&["--login-tries=4"]).await;
+    let attempt = async |router: &Router, password: &str| {
+        let query = "mutation($p: String!) { login(input: { identifier: \"ada\", password: $p }) { errors { code } } }";
+        let body = json!({ "query": query, "variables": { "p": password } });
+        let request = Request::post("/graphql")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.to_string()))
+            .expect("a request");
+        let answer = router.clone().oneshot(request).await;
+        let answer = Answer::read(answer.expect("an answer")).await;
+        answer.data("login/errors/0/code").clone()
+    };
+    let codes = futures_util::future::join_all(
+        (0..30).map(|turn| attempt(if turn % 2 == 0 { &app.router } else { &router }, "Wrong-1")),
+    )
+    .await;
+    let tried = codes
+        .iter()
+        .filter(|code| *code == "INVALID_CREDENTIALS")
+        .count();
+    assert_eq!(tried, 4, "{codes:?}");
+    assert_eq!(attempt(&router, PASSWORD).await, "TOO_MANY_ATTEMPTS");
+}

@@ -172,6 +172,7 @@ async fn a_listed_origin_reads_the_endpoint_and_nothing_beside_it() {
         "/inbox",
         "/inbox/messages.json",
         "/verify-email",
+        "/reset-password",
         "/health/live",
         "/nowhere",
     ] {

@@ -84,9 +84,17 @@ async fn answers(app: &TestApp) -> Vec<(String, Answer)> {
         "/health/live",
         "/health/ready",
         "/.well-known/jwks.json",
+        "/confirm-email-change",
+        "/forgot-password",
+        "/reactivate-account",
+        "/reset-password",
         "/verify-email",
+        "/pages/forgot-password.js",
+        "/pages/link.js",
         "/pages/page.css",
-        "/pages/verify-email.js",
+        "/pages/page.js",
+        "/pages/reset-password.js",
+        "/pages/texts.js",
         "/pages/nothing.js",
         "/",
         "/playground/nothing.js",
@@ -110,7 +118,11 @@ async fn every_answer_carries_the_default_headers() {
             let expected = match (name, &*what) {
                 // Public and the same for everybody.
                 ("cache-control", "/.well-known/jwks.json") => "public, max-age=300",
-                ("cache-control", "/pages/page.css" | "/pages/verify-email.js") => "no-cache",
+                ("cache-control", path)
+                    if path.starts_with("/pages/") && path != "/pages/nothing.js" =>
+                {
+                    "no-cache"
+                }
                 _ => default,
             };
             assert_eq!(answer.header(name), Some(expected), "{name} of {what}");

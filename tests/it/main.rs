@@ -30,6 +30,7 @@ mod migrations;
 mod nulls;
 mod operation;
 mod outage;
+mod pages;
 mod password_policy;
 mod playground;
 mod profile;

@@ -1,7 +1,8 @@
 //! Small pages of the server itself, for installations without a front end of their own.
 //!
-//! The page behind a mailed link uses the token up only when a person presses the button: mail
-//! scanners that open every link change nothing.
+//! Files without anything of the request in them: a page reads its token from behind the `#` of its
+//! address. The page uses the token up only when a person presses the button: mail scanners that open
+//! every link change nothing.
 
 use axum::Router;
 use axum::http::{HeaderName, header};
@@ -13,21 +14,46 @@ use crate::app::App;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; \
      form-action 'none'; frame-ancestors 'none'";
 
+const LINK: &str = include_str!("link.html");
+const PAGES: [(&str, &str); 5] = [
+    ("/confirm-email-change", LINK),
+    ("/forgot-password", include_str!("forgot-password.html")),
+    ("/reactivate-account", LINK),
+    ("/reset-password", include_str!("reset-password.html")),
+    ("/verify-email", LINK),
+];
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+const ASSETS: [(&str, &str, &str); 6] = [
+    (
+        "/pages/forgot-password.js",
+        SCRIPT,
+        include_str!("forgot-password.js"),
+    ),
+    ("/pages/link.js", SCRIPT, include_str!("link.js")),
+    ("/pages/page.css", STYLE, include_str!("page.css")),
+    ("/pages/page.js", SCRIPT, include_str!("page.js")),
+    (
+        "/pages/reset-password.js",
+        SCRIPT,
+        include_str!("reset-password.js"),
+    ),
+    ("/pages/texts.js", SCRIPT, include_str!("texts.js")),
+];
+
 /// The routes.
 pub fn routes() -> Router<App> {
-    Router::new()
-        .route(
-            "/verify-email",
-            get(async || page(include_str!("verify-email.html"))),
-        )
-        .route(
-            "/pages/verify-email.js",
-            get(async || asset("text/javascript", include_str!("verify-email.js"))),
-        )
-        .route(
-            "/pages/page.css",
-            get(async || asset("text/css", include_str!("page.css"))),
-        )
+    let pages = PAGES
+        .into_iter()
+        .fold(Router::new(), |routes, (path, html)| {
+            routes.route(path, get(async move || page(html)))
+        });
+    ASSETS
+        .into_iter()
+        .fold(pages, |routes, (path, content_type, content)| {
+            routes.route(path, get(async move || asset(content_type, content)))
+        })
 }
 
 fn page(html: &'static str) -> impl IntoResponse {

@@ -1,0 +1,21 @@
+// The pages behind mailed links that need one press of a button.
+import { ERRORS, end, fail, linkToForgotten, name, offer, send, token, words } from './page.js';
+
+const mutations = {
+  'verify-email': `mutation($input: TokenInput!) { verifyEmail(input: $input) { ${ERRORS} result { ... on SignedIn { accessToken } } } }`,
+  'confirm-email-change': `mutation($input: TokenInput!) { confirmEmailChange(input: $input) { ${ERRORS} } }`,
+  'reactivate-account': `mutation($input: TokenInput!) { reactivateAccount(input: $input) { ${ERRORS} } }`,
+};
+
+async function confirm() {
+  const { errors, result } = await send(mutations[name], { token });
+  if (errors.some(({ code }) => code === 'TOKEN_REJECTED')) return end(words.rejected, 'bad', words.renew);
+  if (errors.length > 0) return fail(errors);
+  // This page has no use for the session that confirming an address opened.
+  if (result?.accessToken) await send('mutation { logout { endedSessions } }', undefined, result.accessToken);
+  const advice = words.advice ? [words.advice, linkToForgotten(words.newPassword)] : [];
+  return end(words.done, 'good', ...advice);
+}
+
+if (token) offer(confirm);
+else end(words.incomplete, 'bad');

@@ -4,9 +4,8 @@ import { chromium } from 'playwright-core';
 
 const { BASE_URL, CHROMIUM = '/usr/bin/chromium' } = process.env;
 
-/** Notes what a page complains of, and every request, those outside `origin` apart. */
-function watch(page, origin) {
-  const seen = { problems: [], outside: [], requests: 0 };
+/** Notes in `seen` what a page complains of, and every request, those outside `origin` apart. */
+function watch(page, origin, seen) {
   const note = (url) => {
     seen.requests += 1;
     const { origin: target, protocol, host } = new URL(url);
@@ -19,13 +18,14 @@ function watch(page, origin) {
   page.on('console', (message) => {
     if (message.type() === 'error') seen.problems.push(`${message.text()} ${message.location().url}`);
   });
-  return seen;
+  return page;
 }
 
 /**
- * Opens a page in Chromium and checks it. `check` gets the page, the origin of the server at BASE_URL
- * and what was seen so far, and gives a line about how it went. Fails for anything in the console,
- * and for any request outside the origin.
+ * Opens a page in Chromium and checks it. `check` gets the page, the origin of the server at BASE_URL,
+ * what was seen so far, and how to open a page of a browser of its own (in another language, say); it
+ * gives a line about how it went. Fails for anything in the console, and for any request outside the
+ * origin, of any of the pages.
  */
 export async function inBrowser(name, check) {
   let browser;
@@ -44,9 +44,10 @@ export async function inBrowser(name, check) {
         '--no-first-run',
       ],
     });
-    const page = await browser.newPage({ viewport: { width: 1400, height: 900 } });
-    const seen = watch(page, origin);
-    const line = await check(page, origin, seen);
+    const seen = { problems: [], outside: [], requests: 0 };
+    const viewport = { width: 1400, height: 900 };
+    const open = async (options) => watch(await browser.newPage({ viewport, ...options }), origin, seen);
+    const line = await check(await open(), origin, seen, open);
     assert.deepEqual(seen.problems, [], 'errors in the console');
     assert.deepEqual(seen.outside, [], 'requests outside the origin');
     console.log(`${name}: ok, ${line}, ${seen.requests} requests, all to ${origin}`);
@@ -59,10 +60,12 @@ export async function inBrowser(name, check) {
 }
 
 /** Sends a document to the server as a front end would; gives its data. */
-export async function graphql(origin, query, variables) {
+export async function graphql(origin, query, variables, accessToken) {
+  const headers = { 'content-type': 'application/json', accept: 'application/graphql-response+json' };
+  if (accessToken) headers.authorization = `Bearer ${accessToken}`;
   const response = await fetch(new URL('/graphql', origin), {
     method: 'POST',
-    headers: { 'content-type': 'application/json', accept: 'application/graphql-response+json' },
+    headers,
     body: JSON.stringify({ query, variables }),
   });
   const { data, errors } = await response.json();

@@ -2,54 +2,8 @@
 // the inbox page and the built-in page behind the mailed link. Needs Chromium, whose path CHROMIUM
 // may name; SCREENSHOTS names a folder for PNG files of every step.
 import assert from 'node:assert/strict';
-import path from 'node:path';
-import { graphql, inBrowser } from './browser.mjs';
-
-const { SCREENSHOTS } = process.env;
-const PASSWORD = 'Correct-Horse-7';
-
-/** Takes pictures of the page, light and dark, wide and narrow. */
-async function picture(page, name) {
-  if (!SCREENSHOTS) return;
-  const size = page.viewportSize();
-  for (const colorScheme of ['light', 'dark']) {
-    await page.emulateMedia({ colorScheme });
-    await page.screenshot({ path: path.join(SCREENSHOTS, `${name}-${colorScheme}.png`) });
-  }
-  await page.setViewportSize({ width: 390, height: 780 });
-  await page.screenshot({ path: path.join(SCREENSHOTS, `${name}-narrow.png`) });
-  await page.setViewportSize(size);
-  await page.emulateMedia({ colorScheme: 'light' });
-}
-
-async function register(origin, email, fullName) {
-  const input = { email, fullName, password: PASSWORD };
-  const mutation = 'mutation($input: RegisterInput!) { register(input: $input) { errors { message } } }';
-  const { register } = await graphql(origin, mutation, { input });
-  assert.deepEqual(register.errors, []);
-}
-
-/** What signing in leads to: the name of a type. */
-async function signIn(origin, identifier) {
-  const input = { identifier, password: PASSWORD };
-  const mutation =
-    'mutation($input: LoginInput!) { login(input: $input) { errors { message } result { __typename } } }';
-  const { login } = await graphql(origin, mutation, { input });
-  assert.deepEqual(login.errors, []);
-  return login.result.__typename;
-}
-
-/** The newest mail to an address, once it is there. */
-async function mailTo(origin, email) {
-  const deadline = Date.now() + 30_000;
-  while (Date.now() < deadline) {
-    const response = await fetch(new URL('/inbox/messages.json', origin));
-    const mail = (await response.json()).find(({ to }) => to === email);
-    if (mail) return mail;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  return assert.fail(`no mail to ${email}`);
-}
+import { mailTo, outcomeHasFocus, picture, register, signIn } from './account.mjs';
+import { inBrowser } from './browser.mjs';
 
 await inBrowser('pages', async (page, origin) => {
   const at = (place) => new URL(place, origin).href;
@@ -87,13 +41,17 @@ await inBrowser('pages', async (page, origin) => {
   await picture(page, 'verify');
   assert.equal(page.url(), at('/verify-email'), 'the token is out of the address');
   // Somebody, or a mail scanner, merely opened the page.
-  assert.equal(await signIn(origin, email), 'EmailVerificationRequired');
+  const isReady = await signIn(origin, email);
+  assert.equal(isReady.__typename, 'EmailVerificationRequired');
 
   await button.click();
   await sees('Your address is confirmed.');
   assert.equal(await button.isVisible(), false);
   await picture(page, 'verify-done');
-  assert.equal(await signIn(origin, email), 'SignedIn');
+  await outcomeHasFocus(page);
+  // The session that confirming opened has ended; this one is alone.
+  const signedIn = await signIn(origin, email);
+  assert.equal(signedIn.sessions.length, 1);
 
   // The link works once; `goto` alone would not load a page again whose fragment alone differs.
   await page.goto('about:blank');

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { buildClientSchema, getIntrospectionQuery, parse, validate } from 'graphql';
 import { getVariableValues } from 'graphql/execution/values.js';
 import { examples } from '../../playground/src/examples.js';
+import { PASSWORD, mailTo, mutate, register } from './account.mjs';
 import { graphql, inBrowser } from './browser.mjs';
 
 const { SCREENSHOT } = process.env;
@@ -56,6 +57,8 @@ async function checkPage(page, origin, { problems, outside }) {
   await page.locator('.graphiql-execute-button').click();
   await shows('.graphiql-response', '"isAuthenticated": false');
 
+  await signInWithCookies(page, origin, { shows, write });
+
   await page.getByRole('button', { name: 'Show Documentation Explorer' }).click();
   await shows('.graphiql-doc-explorer', 'query: Query');
   await shows('.graphiql-doc-explorer', 'mutation: Mutation');
@@ -70,6 +73,30 @@ async function checkPage(page, origin, { problems, outside }) {
   assert(!kept.includes('pasted-token'), 'the token went into localStorage');
 
   if (SCREENSHOT) await page.screenshot({ path: SCREENSHOT });
+}
+
+/** Signs in so that the browser keeps the tokens, and uses the session without any header of one's own. */
+async function signInWithCookies(page, origin, { shows, write }) {
+  const email = 'ada@example.org';
+  await register(origin, email, 'Ada Lovelace');
+  const { links } = await mailTo(origin, email);
+  const token = links[0].split('token=')[1];
+  await mutate(origin, 'verifyEmail', 'TokenInput', { token }, 'result { __typename }');
+
+  const run = async (name, document, answer) => {
+    await write('.graphiql-query-editor', document);
+    await shows('.graphiql-tab', name);
+    await page.locator('.graphiql-execute-button').click();
+    await shows('.graphiql-response', answer);
+  };
+  const input = `{ identifier: "${email}", password: "${PASSWORD}", tokenDelivery: COOKIE }`;
+  const outcome = 'errors { message } result { ... on SignedIn { accessToken session { current } } }';
+  await run('Enter', `mutation Enter { login(input: ${input}) { ${outcome} } }`, '"accessToken": null');
+  const kept = await page.evaluate(() => document.cookie);
+  assert.equal(kept, '', 'scripts see no token');
+  await run('Whoami', 'query Whoami { me { email } }', `"email": "${email}"`);
+  await run('Leave', 'mutation Leave { logout { endedSessions } }', '"endedSessions": 1');
+  await run('Nobody', 'query Nobody { me { email } }', '"me": null');
 }
 
 await inBrowser('playground', async (page, origin, seen) => {

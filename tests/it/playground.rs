@@ -1,4 +1,4 @@
-//! The pages in a real browser: GraphiQL, the inbox, the page behind a mailed link, and pages of others.
+//! The pages in a real browser: GraphiQL, the inbox, the pages behind mailed links, and pages of others.
 
 use std::path::Path;
 
@@ -55,6 +55,11 @@ async fn graphiql_works_without_any_other_origin() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newcomer_confirms_an_address_through_the_inbox_and_the_built_in_page() {
     in_chromium("pages.mjs", &[], &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_built_in_pages_lead_back_into_an_account_in_the_language_of_the_browser() {
+    in_chromium("recovery.mjs", &["--mails-per-hour=5"], &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

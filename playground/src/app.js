@@ -35,6 +35,7 @@ const root = document.getElementById('graphiql');
 const fetcher = createGraphiQLFetcher({
   url: root.dataset.endpoint,
   fetch: send,
+  // The server takes tokens in cookies only from pages that can send this.
   headers: { 'graphql-require-preflight': '1' },
 });
 

@@ -82,6 +82,8 @@ mutation VerifyEmail($input: TokenInput!) {
     `
 # Next: copy accessToken from the answer and paste it
 # after "Bearer " under Headers. Every tab then sends it.
+# With COOKIE instead of BODY the browser keeps the tokens
+# itself, and Headers stay as they are.
 mutation Login($input: LoginInput!) {
   login(input: $input) {
     result {
@@ -105,11 +107,11 @@ mutation Login($input: LoginInput!) {
   }
 }
 `,
-    { input: { identifier: 'ada@example.com', password, rememberMe: false } },
+    { input: { identifier: 'ada@example.com', password, rememberMe: false, tokenDelivery: 'BODY' } },
   ),
   example(`
 # The signed-in account: null until the access token
-# from the tab Login is under Headers.
+# from the tab Login is under Headers, or in a cookie.
 query Me {
   me {
     id
@@ -154,6 +156,59 @@ mutation UpdateProfile($input: UpdateProfileInput!) {
 }
 `,
     { input: { bio: 'Wrote the first program.', theme: 'DARK', timezone: 'Europe/London' } },
+  ),
+  example(`
+# Where the account is signed in. revokeSession ends one of
+# these by its id, logout this one, logoutAll every one.
+query Sessions {
+  sessions(first: 10) {
+    nodes {
+      id
+      current
+      userAgent
+      ipAddress
+      createdAt
+      lastAccessedAt
+      expiresAt
+    }
+  }
+}
+`),
+  example(
+    `
+# Needs a session. Every other session of the account ends.
+mutation ChangePassword($input: ChangePasswordInput!) {
+  changePassword(input: $input) {
+    user {
+      updatedAt
+    }
+    errors {
+      code
+      message
+      path
+    }
+  }
+}
+`,
+    { input: { currentPassword: password, newPassword: 'Shiny-Marble-42' } },
+  ),
+  example(
+    `
+# Needs no session. The answer is the same whether or not
+# there is such an account; the mail is at /inbox, and its
+# link leads to a page of this server, or to yours.
+mutation RequestPasswordReset($input: EmailInput!) {
+  requestPasswordReset(input: $input) {
+    accepted
+    errors {
+      code
+      message
+      path
+    }
+  }
+}
+`,
+    { input: { email: 'ada@example.com' } },
   ),
   example(
     `

@@ -17,7 +17,7 @@ pub struct RateConfig {
     /// Wrong passwords for one name from one network before each further try has to wait, longer each time
     #[arg(long, env = "CARDEA_LOGIN_TRIES", default_value_t = 10, global = true)]
     pub login_tries: u32,
-    /// Sign-in tries a day for one name from all networks together that its owner never signed in from
+    /// Sign-in tries a day for one name: from each network that its owner has signed in from, and from all others together
     #[arg(
         long,
         env = "CARDEA_LOGINS_PER_NAME",

@@ -49,6 +49,18 @@ impl EmailChange {
             .await
     }
 
+    /// Drops the moves of `user` that were confirmed at `since` or later: they were undone.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn drop_since(conn: &mut Conn, user: Uuid, since: DateTime) -> QueryResult<usize> {
+        diesel::delete(email_changes::table)
+            .filter(email_changes::user_id.eq(user))
+            .filter(email_changes::confirmed_at.ge(since))
+            .execute(conn)
+            .await
+    }
+
     /// The move with this id.
     ///
     /// # Errors

@@ -270,7 +270,8 @@ impl User {
             .await
     }
 
-    /// Moves the account to `email`, which is proved; `None` if it is not open.
+    /// Moves the account to `email`, which is proved; `None` if its address before never was. A closed
+    /// one moves, too: whoever took an account over must not keep it by closing it.
     ///
     /// # Errors
     /// If another account has the address (`users_email_key`), or the database cannot answer.
@@ -282,7 +283,7 @@ impl User {
     ) -> QueryResult<Option<Self>> {
         diesel::update(users::table)
             .filter(users::id.eq(id))
-            .filter(users::status.eq(AccountStatus::Active))
+            .filter(users::status.ne(AccountStatus::Pending))
             .set((
                 users::email.eq(email),
                 users::email_verified_at.eq(now),
@@ -307,7 +308,8 @@ impl User {
             .await
     }
 
-    /// Closes the account; `None` if it is closed already or gone.
+    /// Closes the account; `None` if it is closed already or gone. What somebody else closed an
+    /// administrator can close once more, so that only one can open it again.
     ///
     /// # Errors
     /// If the database cannot answer.
@@ -318,9 +320,8 @@ impl User {
         reason: Option<&str>,
         now: DateTime,
     ) -> QueryResult<Option<Self>> {
-        diesel::update(users::table)
+        let mut update = diesel::update(users::table)
             .filter(users::id.eq(id))
-            .filter(users::status.ne(AccountStatus::Deactivated))
             .set((
                 users::status.eq(AccountStatus::Deactivated),
                 users::closed_at.eq(now),
@@ -329,9 +330,13 @@ impl User {
                 users::updated_at.eq(now),
             ))
             .returning(Self::as_returning())
-            .get_result(conn)
-            .await
-            .optional()
+            .into_boxed();
+        update = if by == ClosedBy::Admin {
+            update.filter(users::closed_by.is_distinct_from(by))
+        } else {
+            update.filter(users::status.ne(AccountStatus::Deactivated))
+        };
+        update.get_result(conn).await.optional()
     }
 
     /// Opens the account; `None` if it is open already or gone. With `unless` it stays closed if

@@ -8,7 +8,7 @@ use crate::crypto::token::TokenHash;
 use crate::db::Conn;
 use crate::models::text_enum;
 use crate::scalar::{DateTime, EmailAddress};
-use crate::schema::verification_tokens;
+use crate::schema::{users, verification_tokens};
 
 text_enum! {
     /// What a mailed token is for.
@@ -104,7 +104,8 @@ impl VerificationToken {
     }
 
     /// Uses the live token up; of two callers with one token the second gets `None`. Where `owner`
-    /// is given, a token of another account is left as it is.
+    /// is given, a token of another account is left as it is. The account is locked first: whatever
+    /// changes it does that before it voids tokens, and two that waited for each other would fail.
     ///
     /// # Errors
     /// If the database cannot answer.
@@ -115,6 +116,16 @@ impl VerificationToken {
         owner: Option<Uuid>,
         now: DateTime,
     ) -> QueryResult<Option<Self>> {
+        let of_token = verification_tokens::table
+            .filter(verification_tokens::token_hash.eq(hash))
+            .select(verification_tokens::user_id);
+        users::table
+            .filter(users::id.eq_any(of_token))
+            .select(users::id)
+            .for_no_key_update()
+            .first::<Uuid>(conn)
+            .await
+            .optional()?;
         let mut update = diesel::update(verification_tokens::table)
             .filter(verification_tokens::token_hash.eq(hash))
             .filter(verification_tokens::kind.eq(kind))

@@ -80,8 +80,8 @@ pub struct StatusChange {
     pub reason: Option<String>,
 }
 
-/// Opens or closes somebody's account; an account that is so already stays as it is. Closing ends its
-/// sessions. No id names nobody.
+/// Opens or closes somebody's account; an account that is so already stays as it is, but one that its
+/// owner closed is not theirs to open any more. Closing ends its sessions. No id names nobody.
 ///
 /// # Errors
 /// `NOT_FOUND`, `PROTECTED` for the caller's own account and the last administrator, `INVALID_VALUE` for

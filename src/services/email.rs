@@ -188,6 +188,7 @@ pub async fn confirm_change(
         // Whoever holds the address that is left now must not undo this. A link mailed to an address
         // that the account had even before stays good: its owner may have to undo this move, too.
         token.void_later(conn, now).await?;
+        EmailChange::drop_since(conn, moved.id, token.created_at).await?;
         let job = Job::EmailChangeUndone { user: moved.id };
         job.enqueue(conn, now).await?;
         Ok(moved)

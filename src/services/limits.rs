@@ -108,6 +108,24 @@ pub async fn take_mail(
     take(app, Limit::Mail, client, address).await
 }
 
+/// Takes one mail of `kind` to `address` that somebody causes without asking for it; says whether it
+/// may be sent. Known and unknown addresses are counted alike.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn mail_is_due(
+    app: &App,
+    client: &ClientInfo,
+    kind: &'static str,
+    address: &str,
+) -> Result<bool> {
+    let early = wait(app, Limit::Resend(kind), client, address).await?;
+    if early.is_some() {
+        return Ok(false);
+    }
+    Ok(wait(app, Limit::Mail, client, address).await?.is_none())
+}
+
 /// When another mail of `kind` may be asked for with this address.
 ///
 /// # Errors
@@ -129,7 +147,7 @@ pub async fn resend_available_at(
 pub struct Try {
     /// By name and network: each further wrong try has to wait longer.
     by_network: [u8; 32],
-    /// By name alone, for strangers.
+    /// By name alone, for all strangers together; by name and network where the owner is known.
     by_name: [u8; 32],
     subject: [u8; 32],
 }
@@ -149,12 +167,14 @@ impl Try {
         identifier: &str,
         known: bool,
     ) -> Result<Self> {
-        let identifier = identifier.to_lowercase();
-        let subject = subject_of_name(&identifier);
+        let (identifier, network) = (identifier.to_lowercase(), client.network());
+        // A budget either way: without one, a statement less would tell that the account exists, and
+        // that its owner is at home here.
+        let whose = if known { &*network } else { "strangers" };
         let this = Self {
-            by_network: key(&["login", &identifier, &client.network()]),
-            by_name: key(&["login name", &identifier]),
-            subject,
+            by_network: key(&["login", &identifier, &network]),
+            by_name: key(&["login name", &identifier, whose]),
+            subject: subject_of_name(&identifier),
         };
         take(app, Limit::LoginNetwork, client, "").await?;
         let (now, rates) = (app.now(), &app.config.rates);
@@ -164,8 +184,6 @@ impl Try {
         if let Some(budget) = Budget::new(rates.logins_per_name, TimeDelta::days(1)) {
             let (key, subject) = (&this.by_name, Some(&this.subject));
             let wait = rate_limit::take(&mut conn, key, subject, budget, now).await?;
-            // Asked in any case, so that the work is the same for names that nobody has.
-            let wait = wait.filter(|_| !known);
             refuse(wait.map(|wait| wait.to_std().unwrap_or_default()))?;
         }
         Ok(this)

@@ -18,7 +18,7 @@ use crate::models::session::{NewSession, Session};
 use crate::models::user::{AccountStatus, ClosedBy, User};
 use crate::models::verification_token::VerificationKind;
 use crate::scalar::DateTime;
-use crate::services::limits::{self, Limit, Try};
+use crate::services::limits::{self, Try};
 use crate::services::session::{self, REFRESH_PREFIX, SignedIn};
 use crate::services::{devices, mails, password};
 
@@ -116,7 +116,8 @@ pub async fn login(app: &App, client: &ClientInfo, input: LoginInput) -> Result<
     }
     match verified {
         Verified::Open(account, _) if password::has_expired(app, &account) => {
-            let (reset_token, expires_at) = password::expired(app, &mut conn, &account).await?;
+            let expired = password::expired(app, &mut conn, &account).await?;
+            let (reset_token, expires_at) = expired.ok_or_else(invalid_credentials)?;
             Ok(SignIn::PasswordExpired {
                 reset_token,
                 expires_at,
@@ -194,8 +195,7 @@ async fn offer_reactivation(app: &App, client: &ClientInfo, account: &Credential
         return Ok(());
     }
     let kind = mails::kind_of(VerificationKind::AccountReactivation);
-    let wait = limits::wait(app, Limit::Resend(kind), client, &account.email).await?;
-    if wait.is_none() {
+    if limits::mail_is_due(app, client, kind, &account.email).await? {
         let mut conn = app.db.conn().await?;
         let job = Job::ReactivateAccount { user: account.id };
         job.enqueue(&mut conn, app.now()).await?;

@@ -19,6 +19,9 @@ use crate::models::user::{AccountStatus, ClosedBy, User};
 use crate::models::verification_token::{NewVerificationToken, VerificationKind};
 use crate::scalar::{Date, DateTime, EmailAddress};
 
+/// The prefix of mailed tokens.
+const TOKEN_PREFIX: &str = "crv";
+
 /// Carries a job out: makes its token, renders its mail and sends it.
 ///
 /// A job whose reason is gone (the address is proved, the account erased) does nothing.
@@ -84,7 +87,7 @@ async fn prepare(app: &App, job: &Job) -> Result<Option<(Recipient, Mail)>> {
             notify(app, user, notice, closed).await
         }
         Job::ConfirmEmailChange { change, .. } => confirm_email_change(app, change).await,
-        Job::EmailChanged { change, .. } => email_changed(app, change).await,
+        Job::EmailChanged { user, change } => email_changed(app, user, change).await,
         Job::AlreadyRegistered { user } => {
             notify(app, user, Mail::AlreadyRegistered, |_| true).await
         }
@@ -170,7 +173,7 @@ pub async fn new_token(
     kind: VerificationKind,
     expires_at: DateTime,
 ) -> Result<PlainToken> {
-    let token = PlainToken::generate("crv");
+    let token = PlainToken::generate(TOKEN_PREFIX);
     let new = NewVerificationToken {
         id: Uuid::now_v7(),
         user_id: user,
@@ -180,12 +183,7 @@ pub async fn new_token(
         expires_at,
         created_at: app.now(),
     };
-    // What undoes one move of an account says nothing about another one.
-    if kind == VerificationKind::EmailChangeUndo {
-        new.insert(conn).await?;
-    } else {
-        new.replace(conn).await?;
-    }
+    new.replace(conn).await?;
     Ok(token)
 }
 
@@ -255,19 +253,43 @@ async fn confirm_email_change(app: &App, change: Uuid) -> Result<Option<(Recipie
     }))
 }
 
-async fn email_changed(app: &App, change: Uuid) -> Result<Option<(Recipient, Mail)>> {
+async fn email_changed(app: &App, user: Uuid, change: Uuid) -> Result<Option<(Recipient, Mail)>> {
     let hours = app.config.links.email_undo_hours;
     let expires_at = DateTime(*app.now() + TimeDelta::hours(hours.into()));
     let mut conn = app.db.conn().await?;
-    let Some(change) = EmailChange::by_id(&mut conn, change).await? else {
+    let made = conn
+        .transaction(async |conn| {
+            let Some(user) = User::lock(conn, user).await? else {
+                return Ok(None);
+            };
+            // Gone when it was undone: who holds the mailbox on the other side of it could otherwise
+            // refuse the mail until then, and get the link with a later try.
+            let change = EmailChange::by_id(conn, change).await?;
+            let moved = change.and_then(|change| Some((change.confirmed_at?, change)));
+            let Some((confirmed_at, change)) = moved else {
+                return Ok(None);
+            };
+            let token = PlainToken::generate(TOKEN_PREFIX);
+            let new = NewVerificationToken {
+                id: Uuid::now_v7(),
+                user_id: user.id,
+                token_hash: token.hash(),
+                kind: VerificationKind::EmailChangeUndo,
+                email: &change.old_email,
+                expires_at,
+                // Which of two moves came first decides what undoes what, not which mail did.
+                created_at: confirmed_at,
+            };
+            // Beside the others: what undoes one move says nothing about another one.
+            new.insert(conn).await?;
+            Ok::<_, Error>(Some((user, change, token)))
+        })
+        .await?;
+    let Some((user, change, token)) = made else {
         return Ok(None);
     };
-    let user = User::by_ids(&mut conn, &[change.user_id]).await?.pop();
-    let Some(user) = user else { return Ok(None) };
-    let (id, email) = (user.id, change.old_email);
-    let kind = VerificationKind::EmailChangeUndo;
-    let token = new_token(app, &mut conn, id, &email, kind, expires_at).await?;
     let link = app.config.link(Page::ConfirmEmailChange, token.expose());
+    let email = change.old_email;
     let recipient = recipient(&mut conn, User { email, ..user }).await?;
     let mail = Mail::EmailChanged {
         new_email_masked: masked(&change.new_email),

@@ -16,7 +16,7 @@ use crate::models::email_change::EmailChange;
 use crate::models::job::Job;
 use crate::models::password_history::PasswordHistory;
 use crate::models::session::{Session, SessionEndReason};
-use crate::models::user::User;
+use crate::models::user::{AccountStatus, User};
 use crate::models::verification_token::{VerificationKind, VerificationToken};
 use crate::scalar::DateTime;
 use crate::services::limits::{self, Limit, Try};
@@ -201,21 +201,32 @@ pub fn has_expired(app: &App, account: &Credentials) -> bool {
 
 /// A token that sets a new password, for who has just proved to know the one that is too old.
 ///
+/// Gives `None` if the account is not active, or its password is not the verified one any more.
+///
 /// # Errors
 /// If the database cannot answer.
 pub async fn expired(
     app: &App,
     conn: &mut Conn,
-    account: &Credentials,
-) -> Result<(PlainToken, DateTime)> {
+    verified: &Credentials,
+) -> Result<Option<(PlainToken, DateTime)>> {
     let kind = VerificationKind::PasswordReset;
     let expires_at = DateTime(*app.now() + EXPIRED_TOKEN_LIFETIME);
-    let token = conn
-        .transaction(async |conn| {
-            mails::new_token(app, conn, account.id, &account.email, kind, expires_at).await
-        })
-        .await?;
-    Ok((token, expires_at))
+    conn.transaction(async |conn| {
+        // Whoever knows the old password must not get a token for the new one.
+        let user = User::lock(conn, verified.id).await?;
+        let present = Credentials::by_id(conn, verified.id).await?;
+        let still = present.is_some_and(|present| {
+            present.hashed_password == verified.hashed_password
+                && present.status == AccountStatus::Active
+        });
+        let Some(user) = user.filter(|_| still) else {
+            return Ok(None);
+        };
+        let token = mails::new_token(app, conn, user.id, &user.email, kind, expires_at).await?;
+        Ok(Some((token, expires_at)))
+    })
+    .await
 }
 
 async fn facts(conn: &mut Conn, user: Uuid) -> Result<Option<(User, Credentials)>> {

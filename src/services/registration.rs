@@ -59,11 +59,9 @@ pub async fn register(app: &App, client: &ClientInfo, input: RegisterInput) -> R
     let form = check(app, input)?;
     limits::take(app, Limit::Register, client, "").await?;
     let hash = app.hash_password(form.password.clone()).await?;
-    // A mail to an address counts as one that was asked for: there is one a minute.
+    // A mail to an address counts as one that was asked for: there is one a minute, and a few an hour.
     let kind = mails::kind_of(VerificationKind::EmailVerification);
-    let mail_is_due = limits::wait(app, Limit::Resend(kind), client, &form.email)
-        .await?
-        .is_none();
+    let mail_is_due = limits::mail_is_due(app, client, kind, &form.email).await?;
     let now = app.now();
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {

@@ -12,6 +12,7 @@ pub mod raw;
 pub mod served;
 pub mod server;
 pub mod smtp;
+pub mod verbs;
 
 pub use app::TestApp;
 pub use client::{Answer, Client};

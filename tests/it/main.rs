@@ -15,6 +15,7 @@ mod cors;
 mod docs;
 mod document;
 mod email_change;
+mod email_undo;
 mod errors;
 mod headers;
 mod http;

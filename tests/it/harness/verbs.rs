@@ -26,7 +26,7 @@ fn on_account(field: &str, input: &str) -> String {
     format!(
         "mutation($input: {input}!) {{ {field}(input: $input) {{ \
          errors {{ code path ... on InvalidValueError {{ rule }} ... on TooManyAttemptsError {{ retryAfterSeconds }} }} \
-         user {{ id email emailVerified status }} }} }}"
+         user {{ id emailVerified status }} }} }}"
     )
 }
 
@@ -116,8 +116,10 @@ impl TestApp {
 
     /// How many sessions are live.
     pub async fn live_sessions(&self) -> String {
+        let now = self.app.clock.now().to_rfc3339();
+        let live = format!("revoked_at IS NULL AND expires_at > '{now}'");
         self.db
-            .text("SELECT count(*)::text FROM sessions WHERE revoked_at IS NULL")
+            .text(&format!("SELECT count(*)::text FROM sessions WHERE {live}"))
             .await
     }
 

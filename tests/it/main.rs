@@ -4,8 +4,8 @@ mod harness;
 
 mod access;
 mod access_token;
-mod cleaning;
 mod account_status;
+mod cleaning;
 mod cli;
 mod client_info;
 mod conformance;

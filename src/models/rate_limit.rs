@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
-use diesel::sql_types::{Binary, Double, Integer, Nullable, Timestamptz};
+use diesel::sql_types::{Array, Binary, Double, Integer, Nullable, Timestamptz};
 use diesel_async::RunQueryDsl;
 
 use crate::db::Conn;
@@ -157,10 +157,7 @@ pub async fn give_back(conn: &mut Conn, key: &[u8; 32], now: DateTime) -> QueryR
 /// If the database cannot answer.
 pub async fn forget(conn: &mut Conn, keys: &[&[u8; 32]]) -> QueryResult<()> {
     let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
-    diesel::delete(rate_limits::table.filter(rate_limits::key.eq_any(keys)))
-        .execute(conn)
-        .await
-        .map(drop)
+    forget_where(conn, "key", &keys).await
 }
 
 /// Fills every budget that counts tries for these subjects.
@@ -168,10 +165,20 @@ pub async fn forget(conn: &mut Conn, keys: &[&[u8; 32]]) -> QueryResult<()> {
 /// # Errors
 /// If the database cannot answer.
 pub async fn forget_subjects(conn: &mut Conn, subjects: &[&[u8]]) -> QueryResult<()> {
-    diesel::delete(rate_limits::table.filter(rate_limits::subject.eq_any(subjects)))
-        .execute(conn)
-        .await
-        .map(drop)
+    forget_where(conn, "subject", subjects).await
+}
+
+async fn forget_where(conn: &mut Conn, column: &str, values: &[&[u8]]) -> QueryResult<()> {
+    // Always locked in the same order, so that two that forget the same do not wait for each other.
+    diesel::sql_query(format!(
+        "DELETE FROM rate_limits WHERE key IN ( \
+             SELECT key FROM rate_limits WHERE {column} = ANY($1) ORDER BY key FOR UPDATE \
+         )"
+    ))
+    .bind::<Array<Binary>, _>(values)
+    .execute(conn)
+    .await
+    .map(drop)
 }
 
 /// When the whole budget `key` will be there again; `None` where it was never touched.

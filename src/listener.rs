@@ -1,5 +1,6 @@
 //! Hears what any instance has changed, and keeps what this one remembers true. It decides nothing.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,14 +36,14 @@ pub fn start(app: &App) {
         }
     });
     tasks.spawn(async move {
-        let mut lost = false;
+        // Told once, however long it lasts.
+        let lost = AtomicBool::new(false);
         loop {
             tokio::select! {
                 () = listening.shutdown.cancelled() => return,
-                error = listen(&listening, &reload) => {
+                error = listen(&listening, &reload, &lost) => {
                     listening.access.doubt();
-                    // Once, however long it lasts.
-                    if !std::mem::replace(&mut lost, true) {
+                    if !lost.swap(true, Ordering::Relaxed) {
                         tracing::warn!(error = %error, "Lost the line to the database's notifications: {error:#}");
                     }
                 },
@@ -68,7 +69,7 @@ async fn write(app: &App) {
     }
 }
 
-async fn listen(app: &App, reload_keys: &Notify) -> anyhow::Error {
+async fn listen(app: &App, reload_keys: &Notify, lost: &AtomicBool) -> anyhow::Error {
     let waiting = Mutex::new(Vec::new());
     let lock = || waiting.lock().unwrap_or_else(PoisonError::into_inner);
     let heard = |heard: Heard| match heard {
@@ -76,6 +77,9 @@ async fn listen(app: &App, reload_keys: &Notify) -> anyhow::Error {
         Heard::Began => {
             app.access.clear();
             reload_keys.notify_one();
+            if lost.swap(false, Ordering::Relaxed) {
+                tracing::info!("The line to the database's notifications is back");
+            }
         }
         Heard::Notification(payload) if payload == "keys" => reload_keys.notify_one(),
         Heard::Notification(payload) => forget(app, &payload),

@@ -276,6 +276,10 @@ impl SessionMutation {
             (None, None) => ("", TokenDelivery::Body),
         };
         let (session, errors) = settle(ctx, session::refresh(ctx.app(), token).await)?;
+        if session.is_none() && delivery == TokenDelivery::Cookie {
+            // They would only be refused again.
+            withdraw_cookies(ctx);
+        }
         let result = session.map(|session| deliver(ctx, session, delivery));
         Ok(Some(SignInPayload { errors, result }))
     }

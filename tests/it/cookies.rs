@@ -347,3 +347,21 @@ async fn a_cookie_of_another_name_or_without_the_prefix_is_nothing() {
         assert_eq!(me.data("me"), &Value::Null, "{name}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cookies_of_a_session_that_has_ended_are_taken_back_when_they_are_to_be_refreshed() {
+    let app = https().await;
+    let mut browser = Browser::new(&app);
+    browser.login(true).await;
+    app.db
+        .sql("UPDATE sessions SET revoked_at = now(), revoked_reason = 'admin'")
+        .await;
+    app.app.access.clear();
+    let me = browser.send(ME, Value::Null, &[PREFLIGHT, OWN]).await;
+    assert_eq!(me.status, StatusCode::UNAUTHORIZED);
+    let refused = browser.send(REFRESH, Value::Null, &[PREFLIGHT, OWN]).await;
+    assert_eq!(refused.data("refreshToken/errors/0/code"), "TOKEN_REJECTED");
+    assert!(browser.cookies.is_empty());
+    let me = browser.send(ME, Value::Null, &[PREFLIGHT, OWN]).await;
+    assert_eq!(me.data("me"), &Value::Null);
+}

@@ -21,7 +21,9 @@ use diesel_async::{
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use futures_util::FutureExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::Notify;
 use tokio_postgres::{AsyncMessage, NoTls};
+use uuid::Uuid;
 
 use crate::config::DatabaseConfig;
 use crate::error::{Error, Result};
@@ -157,8 +159,8 @@ impl Db {
     }
 
     /// Follows `channel` on a connection of its own until that is lost; tells `heard` what comes by
-    /// it, in order. Whenever `next` ends, but at least each `interval`, it asks the database for a
-    /// sign of life on the same connection, and does not wait for one longer than `patience`.
+    /// it, in order. Whenever `next` ends, but at least each `interval`, it sends itself a
+    /// notification through the database, and does not wait for one longer than `patience`.
     ///
     /// # Errors
     /// Why the connection was lost; it does not end otherwise.
@@ -176,11 +178,21 @@ impl Db {
             .map_err(|_| anyhow!("the address is not well formed"))?;
         let connected = address.connect(NoTls);
         let (client, mut connection) = tokio::time::timeout(CONNECT_TIMEOUT, connected).await??;
+        // The sign of life is a notification itself: that the connection answers does not say that
+        // notifications come by it. A pooler in between may swallow them.
+        let own = format!("alive_{}", Uuid::new_v4().simple());
+        let (echoed, echo) = (AtomicU64::new(0), Notify::new());
         let listened = async {
             loop {
                 match poll_fn(|context| connection.poll_message(context)).await {
                     Some(Ok(AsyncMessage::Notification(notification))) => {
-                        heard(Heard::Notification(notification.payload().to_owned()));
+                        if notification.channel() == own {
+                            let beat = notification.payload().parse().unwrap_or(0);
+                            echoed.store(beat, Ordering::SeqCst);
+                            echo.notify_one();
+                        } else {
+                            heard(Heard::Notification(notification.payload().to_owned()));
+                        }
                     }
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return anyhow::Error::from(error),
@@ -189,19 +201,30 @@ impl Db {
             }
         };
         let lived = async {
-            let listen = client.batch_execute(&format!("LISTEN {channel}")).await;
-            listen.map_err(anyhow::Error::from)?;
+            client
+                .batch_execute(&format!("LISTEN {channel}; LISTEN {own}"))
+                .await?;
             heard(Heard::Began);
-            loop {
+            for beat in 1_u64.. {
                 let asked = Instant::now();
                 heard(Heard::Asking);
-                tokio::time::timeout(patience, client.batch_execute("SELECT 1"))
+                let answered = async {
+                    client
+                        .batch_execute(&format!("NOTIFY {own}, '{beat}'"))
+                        .await?;
+                    while AtomicU64::load(&echoed, Ordering::SeqCst) < beat {
+                        echo.notified().await;
+                    }
+                    Ok::<_, anyhow::Error>(())
+                };
+                tokio::time::timeout(patience, answered)
                     .await
-                    .map_err(|_| anyhow!("no answer in {patience:?}"))??;
+                    .map_err(|_| anyhow!("no notification in {patience:?}"))??;
                 heard(Heard::Alive(asked));
                 // Whether somebody asked or the time is over makes no difference.
                 let _ = tokio::time::timeout(interval, next()).await;
             }
+            bail!("no more numbers for signs of life")
         };
         tokio::select! {
             // Notifications first: what came before an answer is heard before it.

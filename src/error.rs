@@ -24,6 +24,8 @@ pub enum Error {
     ReauthenticationRequired,
     /// The caller may not do this.
     Forbidden,
+    /// The caller may do this, but not in this way.
+    ForbiddenSo(&'static str),
     /// An argument of a query is malformed.
     BadInput(String),
     /// Too busy; try again after this time.

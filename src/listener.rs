@@ -31,6 +31,9 @@ pub fn start(app: &App) {
                 () = keys.shutdown.cancelled() => return,
                 () = asked.notified() => if let Err(error) = keys.reload_keys().await {
                     tracing::warn!(error = %error, "The signing keys could not be read: {error:#}");
+                    tokio::time::sleep(PAUSE).await;
+                    // A key that was removed must not stay because the database was busy.
+                    asked.notify_one();
                 },
             }
         }

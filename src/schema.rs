@@ -211,6 +211,7 @@ diesel::table! {
         closed_at -> Nullable<Timestamptz>,
         closed_by -> Nullable<Text>,
         closed_reason -> Nullable<Text>,
+        contested -> Bool,
     }
 }
 

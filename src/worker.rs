@@ -1,11 +1,12 @@
 //! Carries out the queue: claims jobs, calls their service, deletes or puts them back. It decides
 //! nothing of what a job does.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::Notify;
 
 use crate::app::App;
@@ -98,15 +99,20 @@ pub async fn run_due(app: &App) -> Result<usize> {
 async fn run(app: &App, claimed: Claimed) -> Result<()> {
     let id = claimed.id;
     let outcome = match serde_json::from_value::<Job>(claimed.payload.0.clone()) {
-        Ok(job) => match tokio::time::timeout(TIME_LIMIT, mails::carry_out(app, &job, id)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(Error::Internal(cause))) => {
-                let again = !cause.is::<Undeliverable>();
-                Err((format!("{cause:#}"), again))
+        Ok(job) => {
+            // A job that panics costs itself, not the worker.
+            let done = AssertUnwindSafe(mails::carry_out(app, &job, id)).catch_unwind();
+            match tokio::time::timeout(TIME_LIMIT, done).await {
+                Ok(Ok(Ok(()))) => Ok(()),
+                Ok(Ok(Err(Error::Internal(cause)))) => {
+                    let again = !cause.is::<Undeliverable>();
+                    Err((format!("{cause:#}"), again))
+                }
+                Ok(Ok(Err(error))) => Err((format!("{error:?}"), true)),
+                Ok(Err(_)) => Err(("panicked".to_owned(), true)),
+                Err(_) => Err(("took too long".to_owned(), true)),
             }
-            Ok(Err(error)) => Err((format!("{error:?}"), true)),
-            Err(_) => Err(("took too long".to_owned(), true)),
-        },
+        }
         Err(error) => Err((format!("not a job of this version: {error}"), false)),
     };
     let now = app.now();

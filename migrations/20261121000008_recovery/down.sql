@@ -9,4 +9,4 @@ ALTER TABLE verification_tokens
     ADD CONSTRAINT verification_tokens_kind_known CHECK (kind IN ('account_reactivation', 'email_change', 'email_verification', 'invitation', 'password_reset'));
 DROP INDEX registration_claims_created_at_idx;
 DROP INDEX users_password_changed_at_idx;
-ALTER TABLE users DROP COLUMN closed_reason, DROP COLUMN closed_by, DROP COLUMN closed_at;
+ALTER TABLE users DROP COLUMN contested, DROP COLUMN closed_reason, DROP COLUMN closed_by, DROP COLUMN closed_at;

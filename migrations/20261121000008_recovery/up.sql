@@ -2,6 +2,7 @@ ALTER TABLE users
     ADD COLUMN closed_at timestamptz,
     ADD COLUMN closed_by text,
     ADD COLUMN closed_reason text,
+    ADD COLUMN contested boolean NOT NULL DEFAULT false,
     ADD CONSTRAINT users_closed_by_known CHECK (closed_by IN ('admin', 'inactivity', 'owner')),
     ADD CONSTRAINT users_closed_whole CHECK ((closed_at IS NULL) = (closed_by IS NULL)),
     ADD CONSTRAINT users_closed_reason_length CHECK (char_length(closed_reason) <= 500);
@@ -12,6 +13,8 @@ CREATE INDEX registration_claims_created_at_idx ON registration_claims (created_
 COMMENT ON COLUMN users.closed_at IS 'When the account was deactivated; null while it is open.';
 COMMENT ON COLUMN users.closed_by IS 'Who deactivated it: only what its owner or inactivity closed can be opened again by a mailed link.';
 COMMENT ON COLUMN users.closed_reason IS 'What the administrator said of it.';
+
+COMMENT ON COLUMN users.contested IS 'Registered with more than one password before the address was proved: none of them is believed when it is.';
 
 ALTER TABLE verification_tokens
     DROP CONSTRAINT verification_tokens_kind_known,

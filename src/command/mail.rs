@@ -56,7 +56,7 @@ pub(super) async fn run(config: Config, action: Mail) -> anyhow::Result<()> {
                 }
                 let now = DateTime(Clock::system().now());
                 let begun = Job::retry(&mut conn, &chosen, now).await?;
-                println!("{begun} of {} begin anew.", chosen.len());
+                println!("{begun} of {} mails will be tried again.", chosen.len());
             }
         }
         Ok(())

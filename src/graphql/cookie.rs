@@ -5,6 +5,7 @@ use chrono::TimeDelta;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::config::{Config, SameSite};
+use crate::error::Error;
 use crate::graphql::error::Code;
 use crate::graphql::params::Refused;
 use crate::scalar::DateTime;
@@ -27,6 +28,7 @@ pub struct Cookies {
     access: Option<SecretString>,
     refresh: Option<SecretString>,
     foreign: bool,
+    dropped: bool,
 }
 
 impl Cookies {
@@ -38,6 +40,10 @@ impl Cookies {
     pub(super) fn read(headers: &HeaderMap, config: &Config) -> Result<Self, Refused> {
         let mut cookies = Self {
             foreign: is_foreign(headers, config),
+            dropped: config.session.cookie_same_site != SameSite::None
+                && headers
+                    .get("sec-fetch-site")
+                    .is_some_and(|site| site == "cross-site"),
             ..Self::default()
         };
         // A token in the header counts alone; cookies that come with it are not looked at.
@@ -60,7 +66,9 @@ impl Cookies {
         }
         let refused = |message: &str| Refused::new(StatusCode::FORBIDDEN, Code::Forbidden, message);
         if cookies.foreign {
-            return Err(refused("Another site made this request."));
+            return Err(refused(
+                "Another site made this request; its origin is not in CARDEA_CORS_ORIGINS.",
+            ));
         }
         if !PREFLIGHT.iter().any(|name| headers.contains_key(name)) {
             return Err(refused(
@@ -82,10 +90,24 @@ impl Cookies {
         self.refresh.as_ref().map(SecretString::expose_secret)
     }
 
-    /// Whether the request is known to come from another site, which gets no cookies.
-    #[must_use]
-    pub fn is_foreign(&self) -> bool {
-        self.foreign
+    /// Fails where cookies must not or cannot be set: a page of another site could sign its visitor in to
+    /// somebody else's account, and a browser drops `SameSite` cookies that come to one.
+    ///
+    /// # Errors
+    /// [`Error::ForbiddenSo`], with what to set.
+    pub fn may_be_set(&self) -> Result<(), Error> {
+        if self.foreign {
+            return Err(Error::ForbiddenSo(
+                "Cookies are given only to pages of listed origins (CARDEA_CORS_ORIGINS).",
+            ));
+        }
+        if self.dropped {
+            return Err(Error::ForbiddenSo(
+                "A browser keeps no such cookies for a page of another site. Call this server under the page's \
+                 own site (localhost and 127.0.0.1 are two), or set CARDEA_COOKIE_SAME_SITE=none.",
+            ));
+        }
+        Ok(())
     }
 
     /// Whether any token came in a cookie.

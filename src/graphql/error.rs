@@ -71,6 +71,7 @@ impl From<Error> for async_graphql::Error {
                 "Prove again who you are first.".to_owned(),
             ),
             Error::Forbidden => (Code::Forbidden, "You may not do this.".to_owned()),
+            Error::ForbiddenSo(message) => (Code::Forbidden, (*message).to_owned()),
             Error::BadInput(message) => (Code::BadUserInput, message.clone()),
             Error::RateLimited(_) => (Code::RateLimited, "Too busy. Try again later.".to_owned()),
             Error::Unavailable => (

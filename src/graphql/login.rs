@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, Object, SimpleObject, Union};
 
-use crate::error::{Error, Result, UserError};
+use crate::error::{Result, UserError};
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::cookie;
 use crate::graphql::directive::{cost, public};
@@ -132,9 +132,8 @@ impl LoginMutation {
     #[graphql(directive = public::apply(), directive = cost::apply(50))]
     async fn login(&self, ctx: &Context<'_>, input: LoginInput) -> Result<Option<SignInPayload>> {
         let (caller, delivery) = (ctx.caller(), input.token_delivery);
-        // A page of another site could sign its visitor in to somebody else's account.
-        if delivery == TokenDelivery::Cookie && caller.cookies().is_foreign() {
-            return Err(Error::Forbidden);
+        if delivery == TokenDelivery::Cookie {
+            caller.cookies().may_be_set()?;
         }
         let (outcome, errors) = settle(ctx, login::login(ctx.app(), caller.client(), input).await)?;
         let result = outcome.map(|outcome| match outcome {

@@ -175,7 +175,8 @@ pub struct RoleMembershipInput {
 pub struct AccountPayload {
     /// Why nothing was changed; empty on success.
     pub errors: Vec<UserError>,
-    /// The account; null exactly when `errors` is not empty.
+    /// The account; null exactly when `errors` is not empty. A mailed token opens its public fields only:
+    /// the others need a session.
     pub user: Option<User>,
 }
 

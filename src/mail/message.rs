@@ -24,6 +24,8 @@ pub enum Mail {
     },
     /// Somebody tried to register with an address that has an account.
     AlreadyRegistered,
+    /// Somebody wanted to move another account to an address that has one.
+    AddressInUse,
     /// The link that lets its holder choose a new password.
     ResetPassword {
         /// Where it leads, the token in it.
@@ -48,7 +50,12 @@ pub enum Mail {
         hours: u32,
     },
     /// The account has its former address again; for that one.
-    EmailChangeUndone,
+    EmailChangeUndone {
+        /// Where a new password is set, the token in it; none where the account is closed.
+        link: Option<String>,
+        /// For how many hours it is good.
+        hours: u32,
+    },
     /// The account has a new password.
     PasswordChanged {
         /// Where a forgotten password is replaced.
@@ -164,10 +171,12 @@ impl Mail {
         match self {
             Self::VerifyEmail { .. } => "verify_email",
             Self::AlreadyRegistered => "already_registered",
+            Self::AddressInUse => "address_in_use",
             Self::ResetPassword { .. } => "reset_password",
             Self::ConfirmEmailChange { .. } => "confirm_email_change",
             Self::EmailChanged { .. } => "email_changed",
-            Self::EmailChangeUndone => "email_change_undone",
+            Self::EmailChangeUndone { link: Some(_), .. } => "email_change_undone",
+            Self::EmailChangeUndone { link: None, .. } => "email_change_undone_closed",
             Self::PasswordChanged { .. } => "password_changed",
             Self::NewDevice { .. } => "new_device",
             Self::SessionReuse => "session_reuse",
@@ -193,7 +202,9 @@ impl Mail {
             | Self::ResetPassword { link, hours }
             | Self::ConfirmEmailChange { link, hours }
             | Self::ReactivateAccount { link, hours } => context! { link, hours },
-            Self::AccountClosed { link, hours } => context! { link, hours },
+            Self::AccountClosed { link, hours } | Self::EmailChangeUndone { link, hours } => {
+                context! { link, hours }
+            }
             Self::EmailChanged {
                 new_email_masked,
                 link,
@@ -213,7 +224,7 @@ impl Mail {
                 context! { days, date => template::day(language, **on)? }
             }
             Self::AlreadyRegistered
-            | Self::EmailChangeUndone
+            | Self::AddressInUse
             | Self::SessionReuse
             | Self::AccountReopened => Value::UNDEFINED,
         })

@@ -20,7 +20,9 @@ pub enum Ending {
     RateLimits,
     /// Registrations in vain.
     RegistrationClaims,
-    /// Sessions with their spent tokens, by when they ended.
+    /// Spent refresh tokens, by when their session ended.
+    SpentTokens,
+    /// Sessions, by when they ended.
     Sessions,
     /// Mailed tokens, by their end.
     VerificationTokens,
@@ -28,12 +30,14 @@ pub enum Ending {
 
 impl Ending {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::EmailChanges,
         Self::FailedJobs,
         Self::KnownDevices,
         Self::RateLimits,
         Self::RegistrationClaims,
+        // Before their sessions, which would take all of them along at once.
+        Self::SpentTokens,
         Self::Sessions,
         Self::VerificationTokens,
     ];
@@ -49,6 +53,10 @@ impl Ending {
             Self::KnownDevices => ("known_devices", "last_seen_at < $1"),
             Self::RateLimits => ("rate_limits", "full_at < $1"),
             Self::RegistrationClaims => ("registration_claims", "created_at < $1"),
+            Self::SpentTokens => (
+                "spent_refresh_tokens",
+                "session_id IN (SELECT id FROM sessions WHERE expires_at < $1 OR revoked_at < $1)",
+            ),
             Self::Sessions => ("sessions", "expires_at < $1 OR revoked_at < $1"),
             Self::VerificationTokens => ("verification_tokens", "expires_at < $1"),
         };

@@ -23,6 +23,7 @@ pub struct Credentials {
     pub password_changed_at: Option<DateTime>,
     pub status: AccountStatus,
     pub closed_by: Option<ClosedBy>,
+    pub contested: bool,
 }
 
 /// The last registration with the address of an account that is open already; opens nothing.
@@ -108,6 +109,21 @@ impl Credentials {
         query.first(conn).await.optional()
     }
 
+    /// The stored hash of the account with this address, if the address was not proved yet.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn pending_hash(conn: &mut Conn, email: &str) -> QueryResult<Option<String>> {
+        users::table
+            .filter(lower(users::email).eq(lower(email)))
+            .filter(users::status.eq(AccountStatus::Pending))
+            .select(users::hashed_password)
+            .first::<Option<String>>(conn)
+            .await
+            .optional()
+            .map(Option::flatten)
+    }
+
     /// The credentials of this account.
     ///
     /// # Errors
@@ -175,6 +191,7 @@ impl User {
             .filter(users::status.ne(AccountStatus::Deactivated))
             .set((
                 users::hashed_password.eq(hash),
+                users::contested.eq(false),
                 users::password_changed_at.eq(now),
                 users::email_verified_at.eq(case_when(
                     users::status.eq(AccountStatus::Pending),
@@ -192,6 +209,21 @@ impl User {
         update.get_result(conn).await.optional()
     }
 
+    /// Takes the password away: nobody signs in with one until a new one is set by a mailed token.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn clear_password(conn: &mut Conn, id: Uuid, now: DateTime) -> QueryResult<usize> {
+        diesel::update(users::table.find(id))
+            .set((
+                users::hashed_password.eq(None::<String>),
+                users::contested.eq(false),
+                users::updated_at.eq(now),
+            ))
+            .execute(conn)
+            .await
+    }
+
     /// Notes that up to `most` owners are warned now whose password, good for `age`, ends within one of
     /// these numbers of days, and who were not warned since it does; gives their ids.
     ///
@@ -206,7 +238,7 @@ impl User {
     ) -> QueryResult<Vec<Uuid>> {
         let earliest = days.iter().copied().max().unwrap_or(0);
         let warned: Vec<Warned> = diesel::sql_query(
-            "UPDATE users SET password_warned_at = $1 WHERE id IN ( \
+            "WITH due AS MATERIALIZED ( \
                  SELECT id FROM users WHERE status = 'active' AND hashed_password IS NOT NULL \
                  AND password_changed_at > $2 AND password_changed_at <= $2 + make_interval(days => $3) \
                  AND EXISTS ( \
@@ -216,7 +248,8 @@ impl User {
                          OR password_warned_at < password_changed_at + ($1 - $2) - make_interval(days => day)) \
                  ) \
                  LIMIT $5 FOR UPDATE SKIP LOCKED \
-             ) RETURNING id",
+             ) \
+             UPDATE users SET password_warned_at = $1 FROM due WHERE users.id = due.id RETURNING users.id",
         )
         .bind::<Timestamptz, _>(now)
         .bind::<Timestamptz, _>(DateTime(*now - age))

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::db::Conn;
 use crate::models::user::lower;
+use crate::models::verification_token::{VerificationKind, VerificationToken};
 use crate::scalar::{DateTime, EmailAddress};
 use crate::schema::email_changes;
 
@@ -35,6 +36,16 @@ impl EmailChange {
             .execute(conn)
             .await
             .map(drop)
+    }
+
+    /// Drops the move of `user` that waits to be confirmed, and voids its token.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn abandon(conn: &mut Conn, user: Uuid, now: DateTime) -> QueryResult<()> {
+        Self::drop_pending(conn, user).await?;
+        VerificationToken::void(conn, user, VerificationKind::EmailChange, now).await?;
+        Ok(())
     }
 
     /// Drops the move of `user` that waits to be confirmed.

@@ -175,16 +175,30 @@ impl Job {
     /// # Errors
     /// If the database refuses.
     pub async fn enqueue(&self, conn: &mut Conn, now: DateTime) -> QueryResult<()> {
+        self.enqueue_for(conn, now, now).await
+    }
+
+    /// Queues the job to run at `run_at`, as [`Job::enqueue`] does.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn enqueue_for(
+        &self,
+        conn: &mut Conn,
+        run_at: DateTime,
+        now: DateTime,
+    ) -> QueryResult<()> {
         let payload = serde_json::to_value(self)
             .map_err(|error| diesel::result::Error::SerializationError(error.into()))?;
         diesel::sql_query(
-            "INSERT INTO jobs (id, payload, run_at, created_at) SELECT $1, $2, $3, $3 \
+            "INSERT INTO jobs (id, payload, run_at, created_at) SELECT $1, $2, $3, $4 \
              WHERE NOT EXISTS ( \
                  SELECT FROM jobs WHERE payload = $2 AND attempts = 0 AND failed_at IS NULL \
              )",
         )
         .bind::<sql_types::Uuid, _>(Uuid::now_v7())
         .bind::<Jsonb, _>(Json(payload))
+        .bind::<Timestamptz, _>(run_at)
         .bind::<Timestamptz, _>(now)
         .execute(conn)
         .await
@@ -201,12 +215,16 @@ impl Job {
         lease: TimeDelta,
         now: DateTime,
     ) -> QueryResult<Vec<Claimed>> {
+        // Materialized: as a part of the condition, the planner may run the search once for each row that
+        // it compares, and each time it takes up to `most` others.
         diesel::sql_query(
-            "UPDATE jobs SET locked_until = $2, attempts = attempts + 1 WHERE id IN ( \
+            "WITH due AS MATERIALIZED ( \
                  SELECT id FROM jobs WHERE failed_at IS NULL AND run_at <= $1 \
                  AND (locked_until IS NULL OR locked_until <= $1) \
                  ORDER BY run_at, id LIMIT $3 FOR UPDATE SKIP LOCKED \
-             ) RETURNING id, payload, attempts, created_at",
+             ) \
+             UPDATE jobs SET locked_until = $2, attempts = attempts + 1 FROM due WHERE jobs.id = due.id \
+             RETURNING jobs.id, jobs.payload, jobs.attempts, jobs.created_at",
         )
         .bind::<Timestamptz, _>(now)
         .bind::<Timestamptz, _>(DateTime(*now + lease))

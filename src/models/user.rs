@@ -247,7 +247,8 @@ impl User {
     }
 
     /// Puts a new registration in the place of one whose address was never proved: what `new` says
-    /// holds, its ids, address and username left aside.
+    /// holds, its ids, address and username left aside. Where the stored hash is not `same`, one of the very
+    /// password that `new` has, the account is contested from now on.
     ///
     /// # Errors
     /// If the database cannot answer.
@@ -255,9 +256,13 @@ impl User {
         conn: &mut Conn,
         id: Uuid,
         new: &NewUser<'_>,
+        same: Option<&str>,
     ) -> QueryResult<usize> {
         diesel::update(users::table.find(id))
             .set((
+                users::contested.eq(users::contested.or(users::hashed_password
+                    .is_distinct_from(same)
+                    .assume_not_null())),
                 users::hashed_password.eq(new.hashed_password),
                 users::full_name.eq(new.full_name),
                 users::first_name.eq(new.first_name),

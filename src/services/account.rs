@@ -19,7 +19,7 @@ use crate::scalar::DateTime;
 use crate::services::limits::{self, Limit};
 use crate::services::password::{self, ConfirmIdentityInput};
 use crate::services::personalization::not_found;
-use crate::services::{mails, validate};
+use crate::services::{devices, mails, validate};
 
 /// Closes the caller's own account until it is opened again by a mailed link.
 ///
@@ -64,6 +64,7 @@ pub async fn reactivate(
         // An administrator may have closed it meanwhile.
         let opened = User::open(conn, token.user_id, Some(ClosedBy::Admin), now).await?;
         let user = opened.ok_or_else(mails::token_rejected)?;
+        devices::note(conn, client, user.id, now).await?;
         let job = Job::AccountReopened { user: user.id };
         job.enqueue(conn, now).await?;
         Ok(user)
@@ -134,7 +135,10 @@ pub async fn unlock(app: &App, actor: &Actor, user: Option<Uuid>) -> Result<User
 }
 
 /// The account, if the caller holds every permission that it holds: nobody reaches above the own head.
-async fn above(conn: &mut Conn, actor: &Actor, user: Uuid) -> Result<User> {
+///
+/// # Errors
+/// `NOT_FOUND`; [`Error::Forbidden`] where the account may do what the caller may not.
+pub async fn above(conn: &mut Conn, actor: &Actor, user: Uuid) -> Result<User> {
     let found = User::by_ids(conn, &[user]).await?.pop();
     let found = found.ok_or_else(not_found)?;
     let held = Permission::names_by_users(conn, &[user]).await?;

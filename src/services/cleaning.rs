@@ -19,34 +19,43 @@ const WARNINGS: [i32; 3] = [14, 3, 1];
 /// Removes what is over, in small batches, unless another instance is at it. Gives how many rows went.
 ///
 /// # Errors
-/// If the database cannot answer; what was removed before stays removed.
+/// If the database cannot answer; what was removed before stays removed, and what comes after is tried.
 pub async fn clean(app: &App) -> Result<usize> {
-    let now = app.now();
-    let mut removed = 0;
+    let (mut removed, mut failed) = (0, None);
     for ending in Ending::ALL {
-        let before = DateTime(*now - kept(app, ending));
-        loop {
-            let mut conn = app.db.conn().await?;
-            let batch = conn
-                .transaction(async |conn| {
-                    if !cleaning::try_turn(conn).await? {
-                        return Ok(None);
-                    }
-                    let removed = ending.remove(conn, before, BATCH).await?;
-                    Ok::<_, Error>(Some(removed))
-                })
-                .await?;
-            let Some(batch) = batch else {
-                return Ok(removed);
-            };
-            removed += batch;
-            if i64::try_from(batch).unwrap_or(BATCH) < BATCH || app.shutdown.is_cancelled() {
-                break;
-            }
+        match clean_one(app, ending).await {
+            Ok(Some(rows)) => removed += rows,
+            Ok(None) => return Ok(removed),
+            Err(error) => failed = Some(error),
         }
     }
     removed += keys::remove_ended(app).await?;
-    Ok(removed)
+    failed.map_or(Ok(removed), Err)
+}
+
+/// Removes what is over of one kind; `None` where another instance is at it.
+async fn clean_one(app: &App, ending: Ending) -> Result<Option<usize>> {
+    let before = DateTime(*app.now() - kept(app, ending));
+    let mut removed = 0;
+    loop {
+        let mut conn = app.db.conn().await?;
+        let batch = conn
+            .transaction(async |conn| {
+                if !cleaning::try_turn(conn).await? {
+                    return Ok(None);
+                }
+                let removed = ending.remove(conn, before, BATCH).await?;
+                Ok::<_, Error>(Some(removed))
+            })
+            .await?;
+        let Some(batch) = batch else {
+            return Ok(None);
+        };
+        removed += batch;
+        if i64::try_from(batch).unwrap_or(BATCH) < BATCH || app.shutdown.is_cancelled() {
+            return Ok(Some(removed));
+        }
+    }
 }
 
 /// For how long rows are kept after their end.
@@ -61,7 +70,7 @@ fn kept(app: &App, ending: Ending) -> TimeDelta {
         Ending::RateLimits => limits::FORGET,
         Ending::RegistrationClaims => hours(app.config.registration.verification_hours),
         // For whoever looks into what happened.
-        Ending::Sessions => TimeDelta::days(7),
+        Ending::Sessions | Ending::SpentTokens => TimeDelta::days(7),
         // `User.verifications` shows tokens that were made in the last 30 days.
         Ending::VerificationTokens | Ending::FailedJobs => TimeDelta::days(30),
     }

@@ -9,12 +9,14 @@ use crate::auth::requester::{Actor, ClientInfo};
 use crate::crypto::token::TokenHash;
 use crate::db::Conn;
 use crate::error::{Error, OnConstraint as _, Result, UserError, UserErrorCode};
+use crate::models::credentials::Credentials;
 use crate::models::email_change::EmailChange;
 use crate::models::job::Job;
 use crate::models::session::{Session, SessionEndReason};
 use crate::models::user::{AccountStatus, User};
 use crate::models::verification_token::{VerificationKind, VerificationToken};
 use crate::scalar::{DateTime, EmailAddress};
+use crate::services::devices;
 use crate::services::limits::{self, Limit};
 use crate::services::login::{self, NewSignIn};
 use crate::services::mails::{self, token_rejected};
@@ -45,7 +47,8 @@ pub struct RequestEmailChangeInput {
 
 /// Proves the address that `token` was mailed to, and signs its owner in.
 ///
-/// A token that was mailed to somebody else than the signed-in caller is refused and stays good.
+/// A token that was mailed to somebody else than the signed-in caller is refused and stays good. Where
+/// the account was registered with different passwords, none of them opens it: a link to set one is mailed.
 ///
 /// # Errors
 /// `TOKEN_REJECTED` for a token that is unknown, used, replaced or past its end, or whose account
@@ -69,6 +72,11 @@ pub async fn verify(
         VerificationToken::void(conn, token.user_id, kind, now).await?;
         let verified = User::verify_email(conn, token.user_id, &token.email, now).await?;
         let user = verified.ok_or_else(token_rejected)?;
+        let credentials = Credentials::by_id(conn, user).await?;
+        if credentials.is_some_and(|credentials| credentials.contested) {
+            User::clear_password(conn, user, now).await?;
+            Job::ResetPassword { user }.enqueue(conn, now).await?;
+        }
         let new = NewSignIn {
             user,
             verified: None,
@@ -116,15 +124,24 @@ pub async fn request_change(
     let path = ["input", "newEmail"];
     let new_email = validate::email(&path, new_email)?;
     let kind = mails::kind_of(VerificationKind::EmailChange);
+    let present = User::by_ids(&mut *app.db.conn().await?, &[actor.user_id()]).await?;
+    if present
+        .iter()
+        .any(|user| user.email.eq_ignore_ascii_case(&new_email))
+    {
+        let message = "This is the present address.";
+        return Err(UserError::invalid(&path, "UNCHANGED", (None, None), message).into());
+    }
     limits::take_mail(app, client, kind, &new_email).await?;
     let now = app.now();
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
         let user = User::lock(conn, actor.user_id()).await?;
         let user = user.ok_or(Error::Unauthenticated)?;
-        if user.email.eq_ignore_ascii_case(&new_email) {
-            let message = "This is the present address.";
-            return Err(UserError::invalid(&path, "UNCHANGED", (None, None), message).into());
+        // Ended while this request was on its way: what ends sessions locks the account first.
+        let session = Session::live_by_ids(conn, &[actor.session_id()], now).await?;
+        if session.is_empty() {
+            return Err(Error::Unauthenticated);
         }
         let change = EmailChange {
             id: Uuid::now_v7(),
@@ -172,6 +189,7 @@ pub async fn confirm_change(
             let change = change.ok_or_else(token_rejected)?;
             let spared = caller.map(Actor::session_id);
             let moved = move_to(conn, user.id, new, spared, now).await?;
+            devices::note(conn, client, user.id, now).await?;
             let job = Job::EmailChanged {
                 user: user.id,
                 change: change.id,
@@ -188,6 +206,9 @@ pub async fn confirm_change(
         // Whoever holds the address that is left now must not undo this. A link mailed to an address
         // that the account had even before stays good: its owner may have to undo this move, too.
         token.void_later(conn, now).await?;
+        // Whoever moved the account may have given it a password since.
+        User::clear_password(conn, moved.id, now).await?;
+        devices::note(conn, client, moved.id, now).await?;
         EmailChange::drop_since(conn, moved.id, token.created_at).await?;
         let job = Job::EmailChangeUndone { user: moved.id };
         job.enqueue(conn, now).await?;

@@ -18,6 +18,10 @@ use crate::scalar::DateTime;
 pub const FORGET: TimeDelta = TimeDelta::minutes(15);
 /// The first wait after the free tries; each next one is twice as long.
 const FIRST_WAIT: TimeDelta = TimeDelta::seconds(5);
+/// How often an account may confirm its password in 15 minutes, right or wrong.
+const CONFIRMATIONS: u32 = 30;
+/// How often a session may be refreshed in an hour. Each spent token is kept as long as the session.
+const REFRESHES: u32 = 120;
 /// The longest wait.
 const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(15);
 
@@ -30,8 +34,9 @@ pub enum Limit {
     LoginNetwork,
     /// Mailing a token of this kind, for each address.
     Resend(&'static str),
-    /// Mailing anything that was asked for, for each address.
-    Mail,
+    /// Mailing this kind of thing that was asked for, for each address. By kind, so that nobody uses up
+    /// what the owner's way back into the account needs.
+    Mail(&'static str),
     /// Asking for a mail, for each network.
     MailRequest,
     /// Showing a mailed token, for each network.
@@ -75,7 +80,7 @@ pub async fn wait(
             1,
             TimeDelta::seconds(rates.resend_secs.into()),
         ),
-        Limit::Mail => (key(&["mail", &subject]), rates.mails_per_hour, hour),
+        Limit::Mail(kind) => (key(&["mail", kind, &subject]), rates.mails_per_hour, hour),
         Limit::MailRequest => (
             key(&["mail request", &network]),
             rates.mail_requests_per_network,
@@ -104,26 +109,42 @@ pub async fn take_mail(
     address: &str,
 ) -> Result<()> {
     take(app, Limit::MailRequest, client, "").await?;
-    take(app, Limit::Resend(kind), client, address).await?;
-    take(app, Limit::Mail, client, address).await
+    // The longer wait first: whoever is refused by it has not used up the minute.
+    take(app, Limit::Mail(kind), client, address).await?;
+    take(app, Limit::Resend(kind), client, address).await
 }
 
-/// Takes one mail of `kind` to `address` that somebody causes without asking for it; says whether it
-/// may be sent. Known and unknown addresses are counted alike.
+/// Takes one mail of `kind` to `address` that somebody causes without asking for it; gives when it may
+/// be sent. Nothing is taken for one that has to wait: those to one address wait as one. Known and
+/// unknown addresses are counted alike.
 ///
 /// # Errors
 /// If the database cannot answer.
-pub async fn mail_is_due(
+pub async fn mail_due_at(
     app: &App,
     client: &ClientInfo,
     kind: &'static str,
     address: &str,
-) -> Result<bool> {
-    let early = wait(app, Limit::Resend(kind), client, address).await?;
-    if early.is_some() {
-        return Ok(false);
+) -> Result<DateTime> {
+    let mut early = wait(app, Limit::Resend(kind), client, address).await?;
+    if early.is_none() {
+        early = wait(app, Limit::Mail(kind), client, address).await?;
     }
-    Ok(wait(app, Limit::Mail, client, address).await?.is_none())
+    let early = TimeDelta::from_std(early.unwrap_or_default()).unwrap_or_default();
+    Ok(DateTime(*app.now() + early))
+}
+
+/// Takes one refresh of a session.
+///
+/// # Errors
+/// `TOO_MANY_ATTEMPTS` with the time to wait.
+pub async fn take_refresh(conn: &mut Conn, session: Uuid, now: DateTime) -> Result<()> {
+    let Some(budget) = Budget::new(REFRESHES, TimeDelta::hours(1)) else {
+        return Ok(());
+    };
+    let key = key(&["refresh", &session.to_string()]);
+    let wait = rate_limit::take(conn, &key, None, budget, now).await?;
+    refuse(wait.map(|wait| wait.to_std().unwrap_or_default()))
 }
 
 /// When another mail of `kind` may be asked for with this address.
@@ -199,9 +220,15 @@ impl Try {
             by_name: [0; 32],
             subject: subject_of_account(user),
         };
-        let mut conn = app.db.conn().await?;
+        let (now, mut conn) = (app.now(), app.db.conn().await?);
+        // Right ones count, too: each costs a hash.
+        if let Some(budget) = Budget::new(CONFIRMATIONS, TimeDelta::minutes(15)) {
+            let key = key(&["confirmations", &user.to_string()]);
+            let wait = rate_limit::take(&mut conn, &key, None, budget, now).await?;
+            refuse(wait.map(|wait| wait.to_std().unwrap_or_default()))?;
+        }
         let tries = app.config.rates.login_tries;
-        let delay = this.delay(&mut conn, tries, app.now()).await?;
+        let delay = this.delay(&mut conn, tries, now).await?;
         refuse(delay)?;
         Ok(this)
     }

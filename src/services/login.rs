@@ -101,13 +101,8 @@ pub async fn login(app: &App, client: &ClientInfo, input: LoginInput) -> Result<
     let known = found.as_ref().is_some_and(|found| found.known_network);
     let attempt = Try::to_login(app, client, identifier, known).await?;
     let found = found.map(|found| (found.credentials, found.claim));
-    let verified = match verify(app, found, input.password.into()).await {
-        Err(busy @ Error::RateLimited(_)) => {
-            attempt.give_back(app).await?;
-            return Err(busy);
-        }
-        verified => verified?,
-    };
+    let by_address = identifier.contains('@');
+    let verified = verify(app, found, by_address, input.password.into(), &attempt).await?;
     let mut conn = app.db.conn().await?;
     // Only who is let in has the wrong tries forgiven: anybody can register in vain with an address
     // that is in use, and would be told by that registration's password.
@@ -157,13 +152,22 @@ pub async fn login(app: &App, client: &ClientInfo, input: LoginInput) -> Result<
 async fn verify(
     app: &App,
     found: Option<(Credentials, Option<RegistrationClaim>)>,
+    by_address: bool,
     password: SecretString,
+    attempt: &Try,
 ) -> Result<Verified> {
     let (account, claim) = found.map_or((None, None), |(account, claim)| (Some(account), claim));
     let stored = account
         .as_ref()
         .and_then(|account| account.hashed_password.clone());
-    let verdict = app.verify_password(password.clone(), stored).await?;
+    let verdict = match app.verify_password(password.clone(), stored).await {
+        Err(busy) => {
+            // Nothing was decided. Past this point something is, and the try stays taken.
+            attempt.give_back(app).await?;
+            return Err(busy);
+        }
+        verdict => verdict?,
+    };
     let right = verdict != Verdict::Wrong;
     let account = match (account, verdict) {
         (Some(account), Verdict::Right(rehashed)) if account.status == AccountStatus::Active => {
@@ -183,7 +187,11 @@ async fn verify(
         Some(account) if right && account.status == AccountStatus::Deactivated => {
             Ok(Verified::Closed(account))
         }
-        Some(account) if right || claimed != Verdict::Wrong => Ok(Verified::Pending(account)),
+        // By the address alone: a username that was asked for with an address in use is kept without an
+        // account, and its answer would tell.
+        Some(account) if by_address && (right || claimed != Verdict::Wrong) => {
+            Ok(Verified::Pending(account))
+        }
         _ => Err(invalid_credentials()),
     }
 }
@@ -195,7 +203,8 @@ async fn offer_reactivation(app: &App, client: &ClientInfo, account: &Credential
         return Ok(());
     }
     let kind = mails::kind_of(VerificationKind::AccountReactivation);
-    if limits::mail_is_due(app, client, kind, &account.email).await? {
+    let due_at = limits::mail_due_at(app, client, kind, &account.email).await?;
+    if due_at <= app.now() {
         let mut conn = app.db.conn().await?;
         let job = Job::ReactivateAccount { user: account.id };
         job.enqueue(&mut conn, app.now()).await?;
@@ -269,5 +278,6 @@ fn invalid_credentials() -> Error {
 }
 
 fn unavailable() -> Error {
-    UserError::new(UserErrorCode::AccountUnavailable, "This account is closed.").into()
+    let message = "This account is closed. If you may open it again, a link was mailed to you.";
+    UserError::new(UserErrorCode::AccountUnavailable, message).into()
 }

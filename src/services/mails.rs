@@ -92,7 +92,15 @@ async fn prepare(app: &App, job: &Job) -> Result<Option<(Recipient, Mail)>> {
             notify(app, user, Mail::AlreadyRegistered, |_| true).await
         }
         Job::EmailChangeUndone { user } => {
-            notify(app, user, Mail::EmailChangeUndone, |_| true).await
+            let hours = app.config.links.recovery_hours;
+            let open: fn(&Owner) -> bool = |user| user.status() == AccountStatus::Active;
+            let sent = tokened(app, user, PasswordReset, hours, open).await?;
+            if let Some((recipient, link)) = sent {
+                let link = Some(link);
+                return Ok(Some((recipient, Mail::EmailChangeUndone { link, hours })));
+            }
+            let notice = Mail::EmailChangeUndone { link: None, hours };
+            notify(app, user, notice, |_| true).await
         }
         Job::PasswordChanged { user } => {
             let forgot_link = app.config.forgot_password_link();
@@ -193,8 +201,14 @@ async fn recipient(conn: &mut Conn, user: User) -> Result<Recipient> {
     let (language, timezone) = profile
         .map(|profile| (profile.language, profile.timezone))
         .unwrap_or_default();
+    // Whoever typed an address in that was never proved could write to its owner by the name.
+    let proved = user.email_verified_at.is_some();
     Ok(Recipient {
-        name: user.full_name,
+        name: if proved {
+            user.full_name
+        } else {
+            String::new()
+        },
         email: user.email.0,
         language,
         timezone,
@@ -249,7 +263,7 @@ async fn confirm_email_change(app: &App, change: Uuid) -> Result<Option<(Recipie
             let link = app.config.link(Page::ConfirmEmailChange, token.expose());
             (recipient, Mail::ConfirmEmailChange { link, hours })
         }
-        None => (recipient, Mail::AlreadyRegistered),
+        None => (recipient, Mail::AddressInUse),
     }))
 }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::auth::requester::{Actor, ClientInfo};
-use crate::crypto::password::Verdict;
+use crate::crypto::password::{Verdict, normalized};
 use crate::crypto::token::{PlainToken, TokenHash};
 use crate::db::Conn;
 use crate::error::{Error, Result, UserError, UserErrorCode};
@@ -20,7 +20,7 @@ use crate::models::user::{AccountStatus, User};
 use crate::models::verification_token::{VerificationKind, VerificationToken};
 use crate::scalar::DateTime;
 use crate::services::limits::{self, Limit, Try};
-use crate::services::{mails, password_policy, validate};
+use crate::services::{devices, mails, password_policy, validate};
 
 /// How long the token is good that stands in for a password that has become too old.
 const EXPIRED_TOKEN_LIFETIME: TimeDelta = TimeDelta::minutes(15);
@@ -114,6 +114,8 @@ pub async fn reset(
             .await?
             .ok_or_else(mails::token_rejected)?;
         replaced(app, conn, &user, former, None, now).await?;
+        // Strangers' tries do not count against who comes from here.
+        devices::note(conn, client, user.id, now).await?;
         Ok(user)
     })
     .await
@@ -126,7 +128,13 @@ pub async fn reset(
 /// the new one breaks, `TOO_MANY_ATTEMPTS`; [`Error::RateLimited`] when too many passwords wait.
 pub async fn change(app: &App, actor: &Actor, input: ChangePasswordInput) -> Result<User> {
     let path = ["input", "currentPassword"];
+    let same = normalized(&input.new_password) == normalized(&input.current_password);
     let (user, credentials) = confirm(app, actor, &path, input.current_password).await?;
+    if same {
+        let (path, rule) = (["input", "newPassword"], "PASSWORD_REUSED");
+        let message = "This is the present password.";
+        return Err(UserError::invalid(&path, rule, (None, None), message).into());
+    }
     let verified = credentials.hashed_password.as_deref();
     let new = accept(app, &["input", "newPassword"], &user, input.new_password).await?;
     let now = app.now();

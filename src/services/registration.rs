@@ -6,8 +6,10 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::auth::requester::ClientInfo;
+use crate::crypto::password::Verdict;
 use crate::db::Conn;
 use crate::error::{Error, Result, UserError, UserErrorCode};
+use crate::models::credentials::Credentials;
 use crate::models::credentials::RegistrationClaim;
 use crate::models::job::Job;
 use crate::models::profile::{NewProfile, Profile, ProfileChanges};
@@ -59,35 +61,40 @@ pub async fn register(app: &App, client: &ClientInfo, input: RegisterInput) -> R
     let form = check(app, input)?;
     limits::take(app, Limit::Register, client, "").await?;
     let hash = app.hash_password(form.password.clone()).await?;
+    let pending = Credentials::pending_hash(&mut *app.db.conn().await?, &form.email).await?;
+    // Always a hash more, so that its time tells nothing.
+    let verdict = app
+        .verify_password(form.password.clone(), pending.clone())
+        .await?;
+    let same = pending.filter(|_| verdict != Verdict::Wrong);
     // A mail to an address counts as one that was asked for: there is one a minute, and a few an hour.
     let kind = mails::kind_of(VerificationKind::EmailVerification);
-    let mail_is_due = limits::mail_is_due(app, client, kind, &form.email).await?;
+    let due_at = limits::mail_due_at(app, client, kind, &form.email).await?;
     let now = app.now();
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
         let new = form.new_user(&hash, AccountStatus::Pending, now);
         let (job, opened) = match open_account(conn, &form, &new).await? {
             Some(user) => (Job::VerifyEmail { user: user.id }, true),
-            None => (again(conn, &form, &new).await?, false),
+            None => (again(conn, &form, &new, same.as_deref()).await?, false),
         };
-        if opened || mail_is_due {
-            job.enqueue(conn, now).await?;
-        }
-        Ok(())
+        // A mail that comes too early waits: the link in the one before is void by now.
+        let run_at = if opened { now } else { due_at };
+        Ok(job.enqueue_for(conn, run_at, now).await?)
     })
     .await
 }
 
 /// A registration with an address that has an account.
 ///
-/// Where that account was never proved, the new registration takes its place: whoever registered
-/// before, perhaps with somebody else's address, is not let in by the owner's click. Where it is
-/// open, it stays as it is, and its owner is told.
-async fn again(conn: &mut Conn, form: &Form, new: &NewUser<'_>) -> Result<Job> {
+/// Where that account was never proved, the new registration takes its place. Whoever registered before
+/// or after, perhaps with somebody else's address, is not let in by the owner's click: of two different
+/// passwords none is believed. Where the account is open, it stays as it is, and its owner is told.
+async fn again(conn: &mut Conn, form: &Form, new: &NewUser<'_>, same: Option<&str>) -> Result<Job> {
     let now = new.created_at;
     let owner = owner_of(conn, form, now).await?;
     if owner.status == AccountStatus::Pending {
-        User::register_again(conn, owner.id, new).await?;
+        User::register_again(conn, owner.id, new, same).await?;
         // The mail is for who registers now, in their language.
         let changes = ProfileChanges {
             timezone: Some(form.timezone.clone().unwrap_or_else(|| "UTC".to_owned())),

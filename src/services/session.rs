@@ -12,11 +12,13 @@ use crate::auth::requester::Actor;
 use crate::crypto::token::{PlainToken, TokenHash, random};
 use crate::db::Conn;
 use crate::error::{Error, Result, UserError, UserErrorCode};
+use crate::models::email_change::EmailChange;
 use crate::models::job::Job;
 use crate::models::permission::SystemPermission;
 use crate::models::session::{Session, SessionEndReason};
 use crate::models::user::{AccountStatus, User};
 use crate::scalar::DateTime;
+use crate::services::{account, limits};
 
 /// The prefix of refresh tokens.
 pub const REFRESH_PREFIX: &str = "crr";
@@ -137,6 +139,7 @@ pub async fn refresh(app: &App, token: &str) -> Result<SignedIn> {
             let Some(session) = Session::rotate(conn, &old, &new.hash(), &salt, now).await? else {
                 return Ok(None);
             };
+            limits::take_refresh(conn, session.id, now).await?;
             let user = active_owner(conn, &session).await?;
             Ok::<_, Error>(Some((user, session)))
         })
@@ -159,6 +162,7 @@ pub async fn refresh(app: &App, token: &str) -> Result<SignedIn> {
     conn.transaction(async |conn| {
         if Session::revoke(conn, id, SessionEndReason::ReuseDetected, now).await? {
             tracing::warn!(session.id = %id, "A refresh token was used twice; ended session {id}");
+            EmailChange::abandon(conn, user_id, now).await?;
             Job::SessionReuse { user: user_id }
                 .enqueue(conn, now)
                 .await?;
@@ -205,22 +209,29 @@ pub async fn logout(app: &App, leaving: Option<Leaving<'_>>) -> Result<i32> {
     Ok(ended.into())
 }
 
-/// Ends every session of the caller, or every other one. Gives how many ended.
+/// Ends every session of the caller, or every other one, and a move to another address that waits to be
+/// confirmed. Gives how many ended.
 ///
 /// # Errors
 /// If the database cannot answer.
 pub async fn logout_all(app: &App, actor: &Actor, keep_current: bool) -> Result<i32> {
     let spared = keep_current.then_some(actor.session_id());
+    let now = app.now();
     let mut conn = app.db.conn().await?;
     let (user, reason) = (actor.user_id(), SessionEndReason::Logout);
-    let ended = Session::revoke_all(&mut conn, user, spared, reason, app.now()).await?;
-    Ok(i32::try_from(ended).unwrap_or(i32::MAX))
+    conn.transaction(async |conn| {
+        let ended = Session::revoke_all(conn, user, spared, reason, now).await?;
+        EmailChange::abandon(conn, user, now).await?;
+        Ok(i32::try_from(ended).unwrap_or(i32::MAX))
+    })
+    .await
 }
 
 /// Ends one live session of the caller, or of anyone for who holds `admin:users`. No id names none.
 ///
 /// # Errors
-/// `NOT_FOUND` for a session that is unknown, has ended, or is somebody else's.
+/// `NOT_FOUND` for a session that is unknown, has ended, or is somebody else's; [`Error::Forbidden`] where its
+/// account may do what the caller may not.
 pub async fn revoke(app: &App, actor: &Actor, session: Option<Uuid>) -> Result<Uuid> {
     let now = app.now();
     let id = session.ok_or_else(not_found)?;
@@ -230,15 +241,21 @@ pub async fn revoke(app: &App, actor: &Actor, session: Option<Uuid>) -> Result<U
     let reason = if session.user_id == actor.user_id() {
         SessionEndReason::User
     } else if actor.has(SystemPermission::AdminUsers) {
+        account::above(&mut conn, actor, session.user_id).await?;
         SessionEndReason::Admin
     } else {
         return Err(not_found());
     };
-    if Session::revoke(&mut conn, id, reason, now).await? {
-        Ok(id)
-    } else {
-        Err(not_found())
-    }
+    conn.transaction(async |conn| {
+        // Whoever held the session may have asked for a move to an address of their own.
+        EmailChange::abandon(conn, session.user_id, now).await?;
+        if Session::revoke(conn, id, reason, now).await? {
+            Ok(id)
+        } else {
+            Err(not_found())
+        }
+    })
+    .await
 }
 
 /// Fails unless the person behind the session proved to be at the keyboard within `window`.

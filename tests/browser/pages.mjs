@@ -61,7 +61,7 @@ await inBrowser('pages', async (page, origin) => {
   await picture(page, 'verify-refused');
 
   await page.goto(at('/verify-email'));
-  await sees('This link is not whole.');
+  await sees('This link is incomplete.');
   assert.equal(await button.isVisible(), false);
   await picture(page, 'verify-broken');
 

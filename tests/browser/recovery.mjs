@@ -228,7 +228,7 @@ await inBrowser('recovery', async (english, origin, seen, open) => {
   await tooOften(origin, german);
   for (const page of ['reset-password', 'confirm-email-change', 'reactivate-account', 'verify-email']) {
     await english.goto(new URL(page, origin).href);
-    await sees(english, 'This link is not whole.');
+    await sees(english, 'This link is incomplete.');
     assert.equal(await english.getByRole('button').count(), 0);
   }
   await picture(english, 'incomplete');

@@ -230,6 +230,19 @@ async fn a_link_from_elsewhere_reads_nothing_with_the_cookies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_whose_browser_would_drop_the_cookies_is_told() {
+    let app = https().await;
+    let variables = json!({ "password": PASSWORD, "remember": false });
+    let listed = [
+        ("origin", "https://app.example.org"),
+        ("sec-fetch-site", "cross-site"),
+    ];
+    let answer = Browser::new(&app).send(LOGIN, variables, &listed).await;
+    assert_eq!(answer.codes(), ["FORBIDDEN"]);
+    assert!(answer.text.contains("CARDEA_COOKIE_SAME_SITE"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_site_signs_nobody_in_with_cookies() {
     let app = https().await;
     let variables = json!({ "password": PASSWORD, "remember": false });

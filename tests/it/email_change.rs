@@ -136,7 +136,7 @@ async fn the_answer_does_not_tell_whose_an_address_is_and_its_owner_is_told() {
         .map(|mail| (mail.to.clone(), mail.subject.clone()))
         .collect();
     let confirm = "Confirm your new address for Cardea";
-    let taken = "You already have an account at Cardea";
+    let taken = "Somebody wanted to use your address at Cardea";
     let expected = [
         ("nobody@example.org", confirm),
         ("bob@example.org", taken),

@@ -133,3 +133,28 @@ async fn without_a_way_to_send_mails_wait() {
     assert_eq!(app.run_jobs().await, 1);
     assert_eq!(app.waiting_jobs().await, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_takes_one_job_whatever_plan_the_database_makes() {
+    let app = TestApp::new().await;
+    let job = |n: u32| {
+        format!(
+            "INSERT INTO jobs (id, payload, run_at, created_at) VALUES \
+             ('00000000-0000-0000-0000-00000000000{n}', '{{\"n\": {n}}}', '2026-11-30T08:00:00Z', '2026-11-30T08:00:00Z');"
+        )
+    };
+    // A table that looks nearly empty tempts the planner to search again for each row.
+    app.db.sql(&job(1)).await;
+    app.db.sql("ANALYZE jobs").await;
+    for n in 2..=5 {
+        app.db.sql(&job(n)).await;
+    }
+    let lease = chrono::TimeDelta::seconds(60);
+    let conn = &mut *app.app.db.conn().await.expect("a connection");
+    for n in 1..=5 {
+        let claimed = cardea::models::job::Job::claim(conn, 1, lease, app.app.now()).await;
+        let claimed = claimed.expect("claimed");
+        assert_eq!(claimed.len(), 1, "turn {n}");
+    }
+    app.db.sql("DELETE FROM jobs").await;
+}

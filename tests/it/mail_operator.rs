@@ -63,7 +63,7 @@ async fn a_dead_mail_is_listed_and_gets_out_once_it_is_tried_again_and_the_serve
     assert_eq!(app.run_jobs().await, 0);
     worker::start(&app.app);
     let retried = program.run(&["mail", "retry", id]).success();
-    assert_eq!(retried, "1 of 1 begin anew.\n");
+    assert_eq!(retried, "1 of 1 mails will be tried again.\n");
     let arrived = async |count: usize| {
         for _ in 0..100 {
             if server.recipients().len() >= count && app.waiting_jobs().await == 0 {
@@ -77,7 +77,7 @@ async fn a_dead_mail_is_listed_and_gets_out_once_it_is_tried_again_and_the_serve
     assert_eq!(arrived(1).await, [email("ada")]);
     assert_eq!(
         program.run(&["mail", "retry", "--all"]).success(),
-        "1 of 1 begin anew.\n"
+        "1 of 1 mails will be tried again.\n"
     );
     assert_eq!(arrived(2).await, [email("ada"), email("bob")]);
     assert_eq!(program.run(&["mail", "list"]).success(), "No mail waits.\n");
@@ -97,7 +97,7 @@ async fn a_job_of_another_version_is_listed_as_a_mail_may_be_and_stays_when_trie
     );
     assert_eq!(
         program.run(&["mail", "retry", "--all"]).success(),
-        "1 of 1 begin anew.\n"
+        "1 of 1 mails will be tried again.\n"
     );
 }
 

@@ -23,6 +23,7 @@ fn every_mail() -> Vec<Mail> {
             hours,
         },
         Mail::AlreadyRegistered,
+        Mail::AddressInUse,
         Mail::ResetPassword {
             link: link(),
             hours: 1,
@@ -36,7 +37,14 @@ fn every_mail() -> Vec<Mail> {
             link: link(),
             hours,
         },
-        Mail::EmailChangeUndone,
+        Mail::EmailChangeUndone {
+            link: Some(link()),
+            hours: 24,
+        },
+        Mail::EmailChangeUndone {
+            link: None,
+            hours: 24,
+        },
         Mail::PasswordChanged {
             forgot_link: link(),
         },

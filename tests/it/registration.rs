@@ -448,3 +448,22 @@ async fn a_birth_date_can_be_compulsory_and_stays_so() {
         &json!(["input", "birthDate"])
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_registers_twice_within_a_minute_gets_the_mail_when_the_minute_is_over() {
+    let app = TestApp::new().await;
+    let register = "mutation { register(input: { email: \"ada@example.org\", fullName: \"Ada\", password: \"Correct-Horse-7\" }) { errors { code } } }";
+    for _ in 0..3 {
+        let answer = app.gql(register, Value::Null).await;
+        assert_eq!(answer.data("register/errors"), &json!([]));
+        app.run_jobs().await;
+    }
+    assert_eq!(app.mails_to("ada@example.org").len(), 1);
+    app.advance(TimeDelta::minutes(1));
+    let token = app.mailed_token("ada@example.org").await;
+    assert_eq!(app.mails_to("ada@example.org").len(), 2);
+    let verify =
+        "mutation($token: String!) { verifyEmail(input: { token: $token }) { errors { code } } }";
+    let verified = app.gql(verify, json!({ "token": token })).await;
+    assert_eq!(verified.data("verifyEmail/errors"), &json!([]));
+}

@@ -172,7 +172,7 @@ async fn what_is_revoked_while_nobody_listens_is_refused_all_the_same() {
     app.db
         .sql(
             "BEGIN; SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-             WHERE datname = current_database() AND query IN ('SELECT 1', 'LISTEN access') AND pid <> pg_backend_pid(); \
+             WHERE datname = current_database() AND query LIKE 'NOTIFY alive%' AND pid <> pg_backend_pid(); \
              UPDATE sessions SET revoked_at = now(), revoked_reason = 'admin' \
              FROM users WHERE users.id = user_id AND username = 'ada'; COMMIT",
         )
@@ -202,7 +202,7 @@ async fn a_silent_line_is_not_believed() {
     other.remembers(&ada).await;
     // The process behind the other server's line stands still: its socket is open and says nothing.
     let listeners = "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity \
-        WHERE datname = current_database() AND query IN ('SELECT 1', 'LISTEN access') AND pid <> pg_backend_pid()";
+        WHERE datname = current_database() AND query LIKE 'NOTIFY alive%' AND pid <> pg_backend_pid()";
     let pids = app.db.text(listeners).await;
     assert_eq!(pids.split(' ').count(), 2, "{pids}");
     let signal = |signal: &str| {

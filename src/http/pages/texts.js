@@ -4,7 +4,7 @@ export const texts = {
   en: {
     common: {
       rejected: 'This link is unknown, used up or past its end.',
-      incomplete: 'This link is not whole. Open the one in the mail again, or copy it completely.',
+      incomplete: 'This link is incomplete. Open the one in the mail again, or copy all of it.',
       wait: (time) => `That was tried too often. Try again in ${time}.`,
       unreachable: 'That did not work just now. Check your connection and try again.',
       forgot: 'Ask for a new link',
@@ -61,7 +61,7 @@ export const texts = {
       label: 'Mail address',
       button: 'Mail me a link',
       done: (email) =>
-        `If there is an account with the address ${email}, a mail with a link is on its way to it. Look among the unwanted mails, too.`,
+        `If there is an account with the address ${email}, a mail with a link is on its way to it. Look in the spam folder, too.`,
     },
   },
   de: {

@@ -109,9 +109,14 @@ pub async fn take_mail(
     address: &str,
 ) -> Result<()> {
     take(app, Limit::MailRequest, client, "").await?;
-    // The longer wait first: whoever is refused by it has not used up the minute.
-    take(app, Limit::Mail(kind), client, address).await?;
-    take(app, Limit::Resend(kind), client, address).await
+    take(app, Limit::Resend(kind), client, address).await?;
+    let wait = wait(app, Limit::Mail(kind), client, address).await?;
+    if wait.is_some() {
+        // No mail goes out, so that there is none to wait a minute for.
+        let key = key(&["resend", kind, &address.to_lowercase()]);
+        rate_limit::forget(&mut *app.db.conn().await?, &[&key]).await?;
+    }
+    refuse(wait)
 }
 
 /// Takes one mail of `kind` to `address` that somebody causes without asking for it; gives when it may

@@ -159,6 +159,10 @@ async function changeAddress(origin, english, german) {
   await picture(german, 'change-de');
   await press(german, 'Diese Adresse für das Konto verwenden', 'Dein Konto hat jetzt diese Adresse.');
   await picture(german, 'change-done-de');
+  // It took the password away, which the thief of an account may have set, and mailed a link for a new one.
+  const again = await mailTo(origin, EMAIL, 'was restored');
+  const token = again.links[0].split('token=')[1];
+  await mutate(origin, 'resetPassword', 'ResetPasswordInput', { token, newPassword: PASSWORD }, '');
   await signIn(origin, EMAIL, PASSWORD);
 
   await follow(english, links[0]);

@@ -203,3 +203,39 @@ async fn a_former_address_that_somebody_proved_meanwhile_is_not_taken_from_them(
     assert_eq!(refused.data("confirmEmailChange/user"), &Value::Null);
     assert_eq!(app.state().await, before);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_moved_the_account_and_gave_it_a_password_is_out_when_it_is_undone() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    let undo = moved(&app, &ada, ADA, EVE).await;
+    let thief = app.reset_token(EVE).await;
+    assert_eq!(app.reset(&thief, NEW_PASSWORD).await.code(), "");
+    assert_eq!(app.confirm_email(&undo).await.code(), "");
+    for password in [NEW_PASSWORD, PASSWORD] {
+        let refused = app.login("ada", password).await;
+        assert_eq!(refused.code(), "INVALID_CREDENTIALS");
+    }
+    // The mail that tells of it carries the link to set one.
+    let token = app.mailed_token(ADA).await;
+    assert_eq!(app.reset(&token, "Owners-Choice-9").await.code(), "");
+    assert_eq!(app.login("ada", "Owners-Choice-9").await.code(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_waits_ends_with_the_session_that_asked_for_it() {
+    for end in [
+        "mutation { logoutAll(input: { keepCurrent: true }) { endedSessions } }".to_owned(),
+        "mutation { revokeSession(input: { sessionId: \"SESSION\" }) { errors { code } } }"
+            .to_owned(),
+    ] {
+        let app = TestApp::new().await;
+        let ada = app.user("ada").await;
+        let stolen = app.sign_in("ada").await;
+        let token = stolen.email_change_token(&app, EVE).await;
+        let ended = ada.ask(&end.replace("SESSION", &stolen.session)).await;
+        assert!(ended.codes().is_empty(), "{}", ended.text);
+        assert_eq!(app.confirm_email(&token).await.code(), "TOKEN_REJECTED");
+        assert_eq!(address(&app).await, ADA);
+    }
+}

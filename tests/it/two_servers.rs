@@ -278,3 +278,76 @@ async fn wrong_passwords_count_together_on_two_servers() {
     assert_eq!(tried, 4, "{codes:?}");
     assert_eq!(attempt(&router, PASSWORD).await, "TOO_MANY_ATTEMPTS");
 }
+
+/// A line to PostgreSQL that swallows notifications, as poolers do that lend connections out for single
+/// transactions: `LISTEN` succeeds, statements answer, and nothing is ever heard.
+async fn deaf_line(to: std::net::SocketAddr) -> std::net::SocketAddr {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let tasks = tokio_util::task::TaskTracker::new();
+    let lines = tasks.clone();
+    tasks.spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = tokio::net::TcpStream::connect(to)
+                .await
+                .expect("PostgreSQL");
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            lines.spawn(async move {
+                let _ = tokio::io::copy(&mut from_client, &mut to_server).await;
+                let _ = to_server.shutdown().await;
+            });
+            lines.spawn(async move {
+                // Type, length with itself, content (PostgreSQL, message flow).
+                let mut head = [0; 5];
+                while from_server.read_exact(&mut head).await.is_ok() {
+                    let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
+                    let mut content = vec![0; usize::try_from(length).expect("small") - 4];
+                    if from_server.read_exact(&mut content).await.is_err() {
+                        break;
+                    }
+                    let message = [&head[..], &content[..]].concat();
+                    if head[0] != b'A' && to_client.write_all(&message).await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_pooler_that_swallows_notifications_nothing_is_remembered() {
+    use secrecy::ExposeSecret as _;
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    let direct = app.db.url();
+    let mut url = url::Url::parse(direct.expose_secret()).expect("an address");
+    let port = url.port().expect("a port");
+    let line = deaf_line(([127, 0, 0, 1], port).into()).await;
+    url.set_port(Some(line.port())).expect("a port");
+    let config = crate::harness::app::config(&[]);
+    let db = cardea::db::Db::new(&String::from(url).into(), &config.database).expect("a pool");
+    let other = App::new(config, db, app.app.clock.clone())
+        .await
+        .expect("it starts");
+    cardea::listener::start(&other);
+    let router = cardea::http::router(other.clone()).expect("the schema is sound");
+    let other = Other { app: other, router };
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(2) {
+        let before = other.app.db.statements();
+        let answer = other.ask(&ada, "{ viewer { isAuthenticated } }").await;
+        assert_eq!(answer.data("viewer/isAuthenticated"), true);
+        assert!(other.app.db.statements() > before, "the database is asked");
+        assert!(!other.app.access.is_believed());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    ada.ask("mutation { logout { endedSessions } }").await;
+    let refused = other.ask(&ada, "{ me { id } }").await;
+    assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "at once");
+}

@@ -19,7 +19,7 @@ use crate::scalar::{DateTime, EmailAddress};
 use crate::services::devices;
 use crate::services::limits::{self, Limit};
 use crate::services::login::{self, NewSignIn};
-use crate::services::mails::{self, token_rejected};
+use crate::services::mails::token_rejected;
 use crate::services::session::SignedIn;
 use crate::services::validate;
 
@@ -97,7 +97,7 @@ pub async fn verify(
 /// `INVALID_VALUE` for a malformed address, `TOO_MANY_ATTEMPTS` within a minute of the last time.
 pub async fn resend(app: &App, client: &ClientInfo, email: &str) -> Result<()> {
     let email = validate::email(&["input", "email"], email)?;
-    let kind = mails::kind_of(VerificationKind::EmailVerification);
+    let kind = VerificationKind::EmailVerification.as_str();
     limits::take_mail(app, client, kind, &email).await?;
     let now = app.now();
     let mut conn = app.db.conn().await?;
@@ -123,7 +123,7 @@ pub async fn request_change(
 ) -> Result<()> {
     let path = ["input", "newEmail"];
     let new_email = validate::email(&path, new_email)?;
-    let kind = mails::kind_of(VerificationKind::EmailChange);
+    let kind = VerificationKind::EmailChange.as_str();
     let present = User::by_ids(&mut *app.db.conn().await?, &[actor.user_id()]).await?;
     if present
         .iter()

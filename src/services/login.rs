@@ -20,7 +20,7 @@ use crate::models::verification_token::VerificationKind;
 use crate::scalar::DateTime;
 use crate::services::limits::{self, Try};
 use crate::services::session::{self, REFRESH_PREFIX, SignedIn};
-use crate::services::{devices, mails, password};
+use crate::services::{devices, password};
 
 /// How tokens reach the client.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +139,7 @@ pub async fn login(app: &App, client: &ClientInfo, input: LoginInput) -> Result<
             Err(unavailable())
         }
         Verified::Pending(account) => {
-            let kind = mails::kind_of(VerificationKind::EmailVerification);
+            let kind = VerificationKind::EmailVerification.as_str();
             let at = limits::resend_available_at(app, &mut conn, kind, &account.email).await?;
             Ok(SignIn::EmailVerificationRequired {
                 resend_available_at: at,
@@ -202,7 +202,7 @@ async fn offer_reactivation(app: &App, client: &ClientInfo, account: &Credential
     if account.closed_by == Some(ClosedBy::Admin) {
         return Ok(());
     }
-    let kind = mails::kind_of(VerificationKind::AccountReactivation);
+    let kind = VerificationKind::AccountReactivation.as_str();
     let due_at = limits::mail_due_at(app, client, kind, &account.email).await?;
     if due_at <= app.now() {
         let mut conn = app.db.conn().await?;

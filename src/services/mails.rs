@@ -43,12 +43,6 @@ pub fn token_rejected() -> Error {
     UserError::at(UserErrorCode::TokenRejected, &["input", "token"], message).into()
 }
 
-/// The name under which mails of this kind are counted.
-#[must_use]
-pub fn kind_of(kind: VerificationKind) -> &'static str {
-    kind.as_str()
-}
-
 /// Whom a job is about, and what to write them.
 async fn prepare(app: &App, job: &Job) -> Result<Option<(Recipient, Mail)>> {
     use VerificationKind::{AccountReactivation, EmailVerification, PasswordReset};

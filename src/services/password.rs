@@ -62,7 +62,7 @@ pub enum ConfirmIdentityInput {
 /// `INVALID_VALUE` for a malformed address, `TOO_MANY_ATTEMPTS`.
 pub async fn request_reset(app: &App, client: &ClientInfo, email: &str) -> Result<()> {
     let email = validate::email(&["input", "email"], email)?;
-    let kind = mails::kind_of(VerificationKind::PasswordReset);
+    let kind = VerificationKind::PasswordReset.as_str();
     limits::take_mail(app, client, kind, &email).await?;
     let mut conn = app.db.conn().await?;
     let user = User::by_email(&mut conn, &email).await?;

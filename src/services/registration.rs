@@ -18,7 +18,6 @@ use crate::models::user::{AccountStatus, NewUser, User};
 use crate::models::verification_token::{VerificationKind, VerificationToken};
 use crate::scalar::{Date, DateTime};
 use crate::services::limits::{self, Limit};
-use crate::services::mails;
 use crate::services::password_policy::{self, Person};
 use crate::services::validate::{self, Problems};
 
@@ -68,7 +67,7 @@ pub async fn register(app: &App, client: &ClientInfo, input: RegisterInput) -> R
         .await?;
     let same = pending.filter(|_| verdict != Verdict::Wrong);
     // A mail to an address counts as one that was asked for: there is one a minute, and a few an hour.
-    let kind = mails::kind_of(VerificationKind::EmailVerification);
+    let kind = VerificationKind::EmailVerification.as_str();
     let due_at = limits::mail_due_at(app, client, kind, &form.email).await?;
     let now = app.now();
     let mut conn = app.db.conn().await?;

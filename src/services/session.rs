@@ -160,6 +160,8 @@ pub async fn refresh(app: &App, token: &str) -> Result<SignedIn> {
     }
     let Session { id, user_id, .. } = spent.session;
     conn.transaction(async |conn| {
+        // Before the session, as whoever asks for a move does, which must not slip in between.
+        User::lock(conn, user_id).await?;
         if Session::revoke(conn, id, SessionEndReason::ReuseDetected, now).await? {
             tracing::warn!(session.id = %id, "A refresh token was used twice; ended session {id}");
             EmailChange::abandon(conn, user_id, now).await?;
@@ -220,6 +222,7 @@ pub async fn logout_all(app: &App, actor: &Actor, keep_current: bool) -> Result<
     let mut conn = app.db.conn().await?;
     let (user, reason) = (actor.user_id(), SessionEndReason::Logout);
     conn.transaction(async |conn| {
+        User::lock(conn, user).await?;
         let ended = Session::revoke_all(conn, user, spared, reason, now).await?;
         EmailChange::abandon(conn, user, now).await?;
         Ok(i32::try_from(ended).unwrap_or(i32::MAX))
@@ -247,6 +250,7 @@ pub async fn revoke(app: &App, actor: &Actor, session: Option<Uuid>) -> Result<U
         return Err(not_found());
     };
     conn.transaction(async |conn| {
+        User::lock(conn, session.user_id).await?;
         // Whoever held the session may have asked for a move to an address of their own.
         EmailChange::abandon(conn, session.user_id, now).await?;
         if Session::revoke(conn, id, reason, now).await? {

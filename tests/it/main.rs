@@ -48,6 +48,7 @@ mod server;
 mod session;
 mod signing_key;
 mod two_servers;
+mod unproved;
 mod username;
 mod users;
 mod viewer;

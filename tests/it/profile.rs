@@ -407,6 +407,7 @@ async fn who_may_not_write_the_own_account_writes_none_of_it() {
     let app = TestApp::new().await;
     let ada = app.user("ada").await;
     app.db.sql("DELETE FROM user_roles").await;
+    app.app.access.catch_up().await;
     for mutation in [
         "updateProfile(input: { bio: \"x\" })",
         "updateBackground(input: { primaryDomain: \"x\" })",

@@ -164,6 +164,7 @@ impl TestApp {
         Role::assign(conn, role.id, client.user_id(), None, self.app.now())
             .await
             .expect("granted");
+        self.app.access.catch_up().await;
     }
 
     pub async fn admin(&self) -> Client<'_> {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use anyhow::{Context as _, bail};
 use chrono::TimeDelta;
 use diesel_async::AsyncConnection as _;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,9 +16,11 @@ use crate::auth::access_token::{self, Claims, KeySet};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::crypto::password::{Busy, PasswordHasher, Verdict};
+use crate::crypto::seal::MasterKeys;
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::mail::{Inbox, Mailer, Smtp};
+use crate::models::data_key::WrappedKey;
 use crate::models::signing_key::{NewSigningKey, SigningKey};
 use crate::scalar::DateTime;
 
@@ -35,6 +38,8 @@ pub struct App {
     pub passwords: PasswordHasher,
     /// Signs and verifies access tokens.
     pub keys: KeySet,
+    /// Wrap the keys of what is sealed.
+    pub master_keys: Arc<MasterKeys>,
     /// What is remembered of live sessions.
     pub access: AccessCache,
     /// Where mails go.
@@ -74,6 +79,7 @@ impl App {
             password.queue,
         )?;
         let keys = load_keys(&config, &db, &clock).await?;
+        let master_keys = load_master_keys(&config, &db).await?;
         let mailer = if config.inbox() {
             Mailer::Inbox(Inbox::default())
         } else if let Some(smtp) = Smtp::new(&config)? {
@@ -86,6 +92,7 @@ impl App {
             db,
             passwords,
             keys,
+            master_keys: Arc::new(master_keys),
             access: AccessCache::default(),
             mailer,
             clock,
@@ -164,6 +171,28 @@ fn busy(Busy(wait): Busy) -> Error {
 
 fn unreadable(error: &Error) -> anyhow::Error {
     anyhow::anyhow!("the signing keys cannot be read: {error:?}")
+}
+
+/// The master keys, if they are those that the database was sealed with.
+async fn load_master_keys(config: &Config, db: &Db) -> anyhow::Result<MasterKeys> {
+    let seal = &config.seal;
+    let keys = match (&seal.master_key, &seal.master_key_file) {
+        (Some(key), _) => MasterKeys::parse(key.expose_secret()).context("CARDEA_MASTER_KEY")?,
+        (None, Some(path)) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("CARDEA_MASTER_KEY_FILE {}", path.display()))?;
+            MasterKeys::parse(&text).context("CARDEA_MASTER_KEY_FILE")?
+        }
+        (None, None) => MasterKeys::read_or_make(&config.data_dir()?.join("master.key"))?,
+    };
+    let ids: Vec<_> = keys.ids().collect();
+    let mut conn = db.conn().await.map_err(|error| unreadable(&error))?;
+    if WrappedKey::any_by_others(&mut conn, &ids).await? {
+        bail!(
+            "the database holds values that were sealed with another master key; give that one, too"
+        );
+    }
+    Ok(keys)
 }
 
 /// The keys in the database, after making one where there is none.

@@ -20,8 +20,11 @@ pub enum Error {
     Refused(Vec<UserError>),
     /// Needs a session.
     Unauthenticated,
-    /// Needs a session whose owner proved to be at the keyboard a short time ago.
-    ReauthenticationRequired,
+    /// Needs a session whose owner proved to be at the keyboard a short time ago, in one of these ways.
+    ReauthenticationRequired(Vec<Proof>),
+    /// Needs a session that proved a second factor, in one of these ways; with none of them it has to be
+    /// set up first.
+    TwoFactorRequired(Vec<Proof>),
     /// The caller may not do this.
     Forbidden,
     /// The caller may do this, but not in this way.
@@ -34,6 +37,32 @@ pub enum Error {
     Unavailable,
     /// Anything else. The cause is for the log.
     Internal(Arc<anyhow::Error>),
+}
+
+/// A way for a signed-in person to prove anew who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// A passkey of the account.
+    Passkey,
+    /// The password.
+    Password,
+    /// Signing in anew: the account has nothing else to prove.
+    SignIn,
+    /// A code of the second factor, or a recovery code.
+    TwoFactorCode,
+}
+
+impl Proof {
+    /// The name that clients read.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Passkey => "PASSKEY",
+            Self::Password => "PASSWORD",
+            Self::SignIn => "SIGN_IN",
+            Self::TwoFactorCode => "TWO_FACTOR_CODE",
+        }
+    }
 }
 
 impl Error {

@@ -15,6 +15,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    data_keys (user_id) {
+        user_id -> Uuid,
+        wrapped_key -> Bytea,
+        master_key_id -> Bytea,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     email_changes (id) {
         id -> Uuid,
         user_id -> Uuid,
@@ -45,6 +54,15 @@ diesel::table! {
         network_hash -> Bytea,
         first_seen_at -> Timestamptz,
         last_seen_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    login_events (id) {
+        id -> Uuid,
+        user_id -> Nullable<Uuid>,
+        methods -> Array<Text>,
+        occurred_at -> Timestamptz,
     }
 }
 
@@ -107,6 +125,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    recovery_codes (id) {
+        id -> Uuid,
+        user_id -> Uuid,
+        code_hash -> Bytea,
+        created_at -> Timestamptz,
+        used_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     registration_claims (user_id) {
         user_id -> Uuid,
         hashed_password -> Text,
@@ -130,6 +158,7 @@ diesel::table! {
         is_system -> Bool,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        requires_two_factor -> Bool,
     }
 }
 
@@ -148,6 +177,8 @@ diesel::table! {
         revoked_reason -> Nullable<Text>,
         successor_salt -> Nullable<Bytea>,
         authenticated_at -> Timestamptz,
+        methods -> Array<Text>,
+        second_factor -> Bool,
     }
 }
 
@@ -166,6 +197,43 @@ diesel::table! {
         token_hash -> Bytea,
         session_id -> Uuid,
         spent_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    trusted_devices (token_hash) {
+        token_hash -> Bytea,
+        user_id -> Uuid,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    two_factor_challenges (token_hash) {
+        token_hash -> Bytea,
+        user_id -> Uuid,
+        method -> Text,
+        password_changed_at -> Nullable<Timestamptz>,
+        remember_me -> Bool,
+        in_cookies -> Bool,
+        device_hash -> Bytea,
+        forgiven_keys -> Array<Bytea>,
+        tries -> Int4,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    two_factor_secrets (id) {
+        id -> Uuid,
+        user_id -> Uuid,
+        sealed_secret -> Bytea,
+        last_step -> Nullable<Int8>,
+        wrong_codes -> Int4,
+        created_at -> Timestamptz,
+        confirmed_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -229,36 +297,48 @@ diesel::table! {
 }
 
 diesel::joinable!(backgrounds -> users (user_id));
+diesel::joinable!(data_keys -> users (user_id));
 diesel::joinable!(email_changes -> users (user_id));
 diesel::joinable!(known_devices -> users (user_id));
+diesel::joinable!(login_events -> users (user_id));
 diesel::joinable!(password_history -> users (user_id));
 diesel::joinable!(personalizations -> users (user_id));
 diesel::joinable!(profiles -> users (user_id));
+diesel::joinable!(recovery_codes -> users (user_id));
 diesel::joinable!(registration_claims -> users (user_id));
 diesel::joinable!(role_permissions -> permissions (permission_id));
 diesel::joinable!(role_permissions -> roles (role_id));
 diesel::joinable!(sessions -> users (user_id));
 diesel::joinable!(spent_refresh_tokens -> sessions (session_id));
+diesel::joinable!(trusted_devices -> users (user_id));
+diesel::joinable!(two_factor_challenges -> users (user_id));
+diesel::joinable!(two_factor_secrets -> users (user_id));
 diesel::joinable!(user_roles -> roles (role_id));
 diesel::joinable!(username_reservations -> users (user_id));
 diesel::joinable!(verification_tokens -> users (user_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
     backgrounds,
+    data_keys,
     email_changes,
     jobs,
     known_devices,
+    login_events,
     password_history,
     permissions,
     personalizations,
     profiles,
     rate_limits,
+    recovery_codes,
     registration_claims,
     role_permissions,
     roles,
     sessions,
     signing_keys,
     spent_refresh_tokens,
+    trusted_devices,
+    two_factor_challenges,
+    two_factor_secrets,
     user_roles,
     username_reservations,
     users,

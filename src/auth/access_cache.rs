@@ -53,6 +53,8 @@ pub struct CachedSession {
     pub expires_at: DateTime,
     /// When the person last proved to be at the keyboard.
     pub authenticated_at: DateTime,
+    /// A second factor was proved, at sign-in or since.
+    pub second_factor: bool,
     used_at: AtomicI64,
 }
 
@@ -63,6 +65,12 @@ pub struct CachedAccount {
     pub auth_token: Uuid,
     /// Names of all permissions that the roles add up to, sorted.
     pub permissions: Vec<String>,
+    /// It has a password.
+    pub has_password: bool,
+    /// Its second factor is on.
+    pub two_factor: bool,
+    /// A role of it makes a second factor compulsory.
+    pub two_factor_by_role: bool,
 }
 
 /// The state of the cache when the database was asked; see [`AccessCache::keep`].
@@ -111,11 +119,15 @@ impl AccessCache {
             user_id: owner.user_id,
             expires_at: owner.expires_at,
             authenticated_at: owner.authenticated_at,
+            second_factor: owner.second_factor,
             used_at: AtomicI64::new(owner.last_accessed_at.timestamp_micros()),
         });
         let account = Arc::new(CachedAccount {
             auth_token: owner.auth_token,
             permissions: owner.permissions,
+            has_password: owner.has_password,
+            two_factor: owner.two_factor,
+            two_factor_by_role: owner.two_factor_by_role,
         });
         if self.is_believed() {
             self.0.sessions.insert(session.id, Arc::clone(&session));
@@ -265,6 +277,10 @@ mod tests {
             last_accessed_at: instant(0),
             auth_token: Uuid::from_u128(user),
             permissions: vec!["read:own".to_owned()],
+            second_factor: false,
+            has_password: true,
+            two_factor: false,
+            two_factor_by_role: false,
         }
     }
 

@@ -45,6 +45,9 @@ pub struct Claims {
     pub sub: Uuid,
     /// The session.
     pub sid: Uuid,
+    /// How the person proved who they are (RFC 8176): `pwd`, `otp`, `pop` for a passkey, `mfa`.
+    #[serde(default)]
+    pub amr: Vec<String>,
     /// The token itself.
     pub jti: Uuid,
     /// When it was issued, in seconds since 1970.
@@ -122,8 +125,14 @@ impl KeySet {
     ///
     /// # Errors
     /// If signing fails.
-    pub fn sign(&self, sub: Uuid, sid: Uuid, now: DateTime) -> anyhow::Result<AccessToken> {
-        self.sign_with(self.keys().signing(now)?, sub, sid, now)
+    pub fn sign(
+        &self,
+        sub: Uuid,
+        sid: Uuid,
+        amr: Vec<String>,
+        now: DateTime,
+    ) -> anyhow::Result<AccessToken> {
+        self.sign_with(self.keys().signing(now)?, sub, sid, amr, now)
     }
 
     fn sign_with(
@@ -131,6 +140,7 @@ impl KeySet {
         key: &Key,
         sub: Uuid,
         sid: Uuid,
+        amr: Vec<String>,
         now: DateTime,
     ) -> anyhow::Result<AccessToken> {
         let expires_at = *now + self.0.lifetime;
@@ -139,6 +149,7 @@ impl KeySet {
             aud: self.0.audience.clone(),
             sub,
             sid,
+            amr,
             jti: Uuid::new_v4(),
             iat: now.timestamp(),
             exp: expires_at.timestamp(),
@@ -209,7 +220,9 @@ impl KeySet {
     fn self_test(&self, keys: &Keys) -> anyhow::Result<()> {
         let now = DateTime(chrono::DateTime::UNIX_EPOCH);
         for key in keys.iter() {
-            let token = self.sign_with(key, Uuid::nil(), Uuid::nil(), now)?.token;
+            let token = self
+                .sign_with(key, Uuid::nil(), Uuid::nil(), Vec::new(), now)?
+                .token;
             if self.verify_with(key, &token, now).is_none() {
                 bail!("an access token that was just signed does not verify");
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::auth::access_cache::{CachedAccount, CachedSession};
-use crate::error::{Error, Result};
+use crate::error::{Error, Proof, Result};
 use crate::models::permission::SystemPermission;
 use crate::scalar::DateTime;
 
@@ -17,17 +17,34 @@ pub enum Requester {
     Anonymous,
     /// An account with a live session.
     User(Actor),
+    /// An account with a live session that lacks a compulsory second factor: it can set one up or prove it,
+    /// and is nobody to everything else.
+    Unproven(Actor),
 }
 
 impl Requester {
     /// The signed-in caller.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`] when nobody is signed in.
+    /// [`Error::Unauthenticated`] when nobody is signed in, [`Error::TwoFactorRequired`] when a
+    /// compulsory second factor was not proved.
     pub fn actor(&self) -> Result<&Actor> {
         match self {
             Self::Anonymous => Err(Error::Unauthenticated),
             Self::User(actor) => Ok(actor),
+            Self::Unproven(actor) => Err(Error::TwoFactorRequired(actor.second_proofs())),
+        }
+    }
+
+    /// The signed-in caller, even one who lacks a compulsory second factor. For what sets one up or
+    /// proves it, and for ending the session.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] when nobody is signed in.
+    pub fn actor_before_second_factor(&self) -> Result<&Actor> {
+        match self {
+            Self::Anonymous => Err(Error::Unauthenticated),
+            Self::User(actor) | Self::Unproven(actor) => Ok(actor),
         }
     }
 
@@ -89,6 +106,39 @@ impl Actor {
     #[must_use]
     pub fn authenticated_at(&self) -> DateTime {
         self.session.authenticated_at
+    }
+
+    /// Whether the session proved a second factor, at sign-in or since.
+    #[must_use]
+    pub fn has_proved_second_factor(&self) -> bool {
+        self.session.second_factor
+    }
+
+    /// Whether a role of the account makes a second factor compulsory.
+    #[must_use]
+    pub fn two_factor_by_role(&self) -> bool {
+        self.account.two_factor_by_role
+    }
+
+    /// The ways in which the person can prove anew who they are. Where the second factor is on, a password
+    /// alone is none of them.
+    #[must_use]
+    pub fn proofs(&self) -> Vec<Proof> {
+        let mut proofs = self.second_proofs();
+        if self.account.has_password && !self.account.two_factor {
+            proofs.insert(0, Proof::Password);
+        }
+        if proofs.is_empty() {
+            proofs.push(Proof::SignIn);
+        }
+        proofs
+    }
+
+    /// The ways in which the person can prove a second factor; none where there is none yet.
+    #[must_use]
+    pub fn second_proofs(&self) -> Vec<Proof> {
+        let code = self.account.two_factor.then_some(Proof::TwoFactorCode);
+        code.into_iter().collect()
     }
 
     /// Names of all permissions that the caller's roles add up to, sorted.

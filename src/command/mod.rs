@@ -3,6 +3,7 @@
 mod database;
 mod keys;
 mod mail;
+mod role;
 mod serve;
 mod user;
 
@@ -42,6 +43,11 @@ enum Command {
     User {
         #[command(subcommand)]
         action: user::User,
+    },
+    /// Work with roles
+    Role {
+        #[command(subcommand)]
+        action: role::Role,
     },
     /// Work with the keys that sign access tokens
     Keys {
@@ -106,6 +112,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
                 Command::Serve => serve::serve(config).await,
                 Command::Migrate { direction } => migrate(&config, &direction).await,
                 Command::User { action } => user::run(config, action).await,
+                Command::Role { action } => role::run(config, action).await,
                 Command::Keys { action } => keys::run(config, action).await,
                 Command::Mail { action } => mail::run(config, action).await,
                 Command::Schema { .. } | Command::Config { .. } => Ok(()),

@@ -7,6 +7,7 @@ mod network;
 pub mod password;
 mod problems;
 mod rates;
+mod two_factor;
 
 pub use effective::Page;
 
@@ -22,6 +23,7 @@ pub use links::LinkConfig;
 pub use mail::{MailConfig, SmtpServer, SmtpTls};
 pub use network::{Origins, TrustedProxies};
 pub use rates::RateConfig;
+pub use two_factor::{SealConfig, TwoFactorConfig, TwoFactorRequirement};
 
 /// The settings of a server.
 #[derive(Args, Clone, Debug)]
@@ -100,6 +102,12 @@ pub struct Config {
     #[command(flatten)]
     #[expect(missing_docs, reason = "said at the type")]
     pub rates: RateConfig,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "said at the type")]
+    pub two_factor: TwoFactorConfig,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "said at the type")]
+    pub seal: SealConfig,
 }
 
 /// What the server is for.

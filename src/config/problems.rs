@@ -86,6 +86,14 @@ impl Config {
             "a session lives for at least an hour and at most 30 days",
         );
         check(
+            self.two_factor.totp_skew_steps > 1 || self.two_factor.trusted_device_days > 365,
+            "CARDEA_TOTP_SKEW_STEPS must be 0 or 1, CARDEA_TRUSTED_DEVICE_DAYS at most 365",
+        );
+        check(
+            self.seal.master_key.is_some() && self.seal.master_key_file.is_some(),
+            "CARDEA_MASTER_KEY and CARDEA_MASTER_KEY_FILE exclude each other",
+        );
+        check(
             self.limits.nesting > 64,
             "CARDEA_DOCUMENT_NESTING must be at most 64",
         );
@@ -120,6 +128,10 @@ impl Config {
                 .as_ref()
                 .is_none_or(|url| url.scheme() != "https"),
             "CARDEA_PUBLIC_URL must be an https address",
+        );
+        refuse(
+            self.seal.master_key.is_none() && self.seal.master_key_file.is_none(),
+            "CARDEA_MASTER_KEY or CARDEA_MASTER_KEY_FILE is missing; keep it apart from the database and its backups",
         );
         refuse(
             self.inbox(),

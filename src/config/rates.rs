@@ -57,6 +57,9 @@ pub struct RateConfig {
         global = true
     )]
     pub tokens_per_network: u32,
+    /// Codes of second factors in 15 minutes for one account, right ones left aside
+    #[arg(long, env = "CARDEA_CODE_TRIES", default_value_t = 10, global = true)]
+    pub code_tries: u32,
     /// Seconds between two mails of a kind to one address
     #[arg(long, env = "CARDEA_RESEND_SECS", default_value_t = 60, global = true)]
     pub resend_secs: u32,
@@ -73,6 +76,7 @@ impl RateConfig {
             self.mails_per_hour,
             self.mail_requests_per_network,
             self.tokens_per_network,
+            self.code_tries,
         ]
         .contains(&0)
     }

@@ -1,4 +1,5 @@
 //! Passwords and tokens as mathematics: no database, no settings of ours, no clock.
 
 pub mod password;
+pub mod seal;
 pub mod token;

@@ -144,10 +144,20 @@ fn admit(
         // A root field that nobody gave a rule is closed; a test finds it.
         None if root => Err(Error::Forbidden),
         None | Some(Access::Public) => Ok(()),
-        Some(Access::Session { recent: false }) => requester.actor().map(drop),
-        Some(Access::Session { recent: true }) => {
+        Some(Access::Session {
+            recent,
+            before_second_factor,
+        }) => {
+            let actor = if before_second_factor {
+                requester.actor_before_second_factor()?
+            } else {
+                requester.actor()?
+            };
+            if !recent {
+                return Ok(());
+            }
             let window = app.config.recent_sign_in();
-            session::require_recent_sign_in(requester.actor()?, window, app.now())
+            session::require_recent_sign_in(actor, window, app.now())
         }
         // Whose the object is, the resolver knows: a root field's service, or the guard `Owner`.
         Some(Access::Permission { or_owner: true, .. }) if !root => Ok(()),

@@ -10,8 +10,8 @@ use crate::graphql::node::Kind;
 use crate::graphql::role::AccountPayload;
 use crate::models::permission::SystemPermission;
 use crate::services::account::{self, StatusChange};
+use crate::services::confirm::ConfirmIdentityInput;
 use crate::services::email::TokenInput;
-use crate::services::password::ConfirmIdentityInput;
 
 /// Open or close.
 #[derive(InputObject)]
@@ -39,7 +39,7 @@ pub struct AccountMutation;
 impl AccountMutation {
     /// Close the caller's own account until it is reactivated by the link that is mailed. Every session
     /// ends.
-    #[graphql(directive = requires_session::apply(true), directive = cost::apply(50))]
+    #[graphql(directive = requires_session::apply(true, false), directive = cost::apply(50))]
     async fn deactivate_account(
         &self,
         ctx: &Context<'_>,

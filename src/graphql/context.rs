@@ -75,7 +75,8 @@ impl Caller {
     /// What names the session of the request, live or not.
     #[must_use]
     pub fn leaving(&self) -> Option<Leaving<'_>> {
-        let live = self.requester.signed_in().map(Actor::session_id);
+        let actor = self.requester.actor_before_second_factor().ok();
+        let live = actor.map(Actor::session_id);
         live.or(self.lapsed)
             .map(Leaving::Session)
             .or_else(|| self.cookies.refresh().map(Leaving::RefreshToken))
@@ -108,8 +109,11 @@ impl Caller {
                 .contains(&id)
     }
 
-    /// Notes that the request opened a session.
+    /// Notes that the request opened a session. One that lacks a compulsory second factor opens nothing.
     pub fn proved(&self, signed_in: &SignedIn) {
+        if signed_in.two_factor_owed {
+            return;
+        }
         let mut proved = self.proved.lock().unwrap_or_else(PoisonError::into_inner);
         proved.extend([signed_in.user.id, signed_in.session.id]);
     }
@@ -126,6 +130,11 @@ pub trait ContextExt<'a> {
     /// # Errors
     /// `Unauthenticated` when nobody is signed in.
     fn actor(&self) -> Result<&'a Actor>;
+    /// The signed-in caller, even one who lacks a compulsory second factor.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when nobody is signed in.
+    fn actor_before_second_factor(&self) -> Result<&'a Actor>;
     /// The loaders of this request.
     fn loaders(&self) -> &'a Loaders;
 }
@@ -141,6 +150,10 @@ impl<'a> ContextExt<'a> for Context<'a> {
 
     fn actor(&self) -> Result<&'a Actor> {
         self.caller().requester().actor()
+    }
+
+    fn actor_before_second_factor(&self) -> Result<&'a Actor> {
+        self.caller().requester().actor_before_second_factor()
     }
 
     fn loaders(&self) -> &'a Loaders {

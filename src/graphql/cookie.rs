@@ -21,12 +21,14 @@ const PREFLIGHT: [HeaderName; 3] = [
 
 const ACCESS: &str = "cardea-access";
 const REFRESH: &str = "cardea-refresh";
+const DEVICE: &str = "cardea-device";
 
 /// The tokens that came in cookies, and whether this request may have some set.
 #[derive(Default)]
 pub struct Cookies {
     access: Option<SecretString>,
     refresh: Option<SecretString>,
+    device: Option<SecretString>,
     foreign: bool,
     dropped: bool,
 }
@@ -50,12 +52,14 @@ impl Cookies {
         if headers.contains_key(header::AUTHORIZATION) {
             return Ok(cookies);
         }
-        let (access, refresh) = (name(config, ACCESS), name(config, REFRESH));
+        let [access, refresh, device] = [ACCESS, REFRESH, DEVICE].map(|kind| name(config, kind));
         for (name, value) in pairs(headers) {
             let slot = if name == access {
                 &mut cookies.access
             } else if name == refresh {
                 &mut cookies.refresh
+            } else if name == device {
+                &mut cookies.device
             } else {
                 continue;
             };
@@ -90,6 +94,14 @@ impl Cookies {
         self.refresh.as_ref().map(SecretString::expose_secret)
     }
 
+    /// The token of a trusted device. It proves nothing by itself, so that a request with it alone may
+    /// come from anywhere; a page of another site is not believed.
+    #[must_use]
+    pub fn device(&self) -> Option<&str> {
+        let device = self.device.as_ref().filter(|_| !self.foreign);
+        device.map(SecretString::expose_secret)
+    }
+
     /// Fails where cookies must not or cannot be set: a page of another site could sign its visitor in to
     /// somebody else's account, and a browser drops `SameSite` cookies that come to one.
     ///
@@ -117,22 +129,26 @@ impl Cookies {
     }
 }
 
-/// The cookies of a session, as values of `Set-Cookie`. Without `remember_me` they go with the browser's
+/// The cookies of a session, and of a device that is trusted from now on, as values of `Set-Cookie`. Without `remember_me` they go with the browser's
 /// own session.
 ///
 /// The access token's cookie outlives the token, so that a browser whose token has run out is told to
 /// refresh it, and not taken for a stranger.
 #[must_use]
-pub fn issued(config: &Config, signed_in: &SignedIn, now: DateTime) -> [String; 2] {
+pub fn issued(config: &Config, signed_in: &SignedIn, now: DateTime) -> Vec<String> {
     let lifetime = *signed_in.session.expires_at - *now;
     let lifetime = signed_in.session.remember_me.then_some(lifetime);
-    [
+    let mut cookies = vec![
         cookie(config, ACCESS, &signed_in.access_token, lifetime),
         cookie(config, REFRESH, signed_in.refresh_token.expose(), lifetime),
-    ]
+    ];
+    if let Some((token, until)) = &signed_in.trusted_device {
+        cookies.push(cookie(config, DEVICE, token.expose(), Some(**until - *now)));
+    }
+    cookies
 }
 
-/// Takes both cookies back, as values of `Set-Cookie`.
+/// Takes the cookies of a session back, as values of `Set-Cookie`. A trusted device stays one.
 #[must_use]
 pub fn withdrawn(config: &Config) -> [String; 2] {
     [ACCESS, REFRESH].map(|name| cookie(config, name, "", Some(TimeDelta::zero())))

@@ -11,10 +11,17 @@ use crate::models::permission::SystemPermission;
 #[TypeDirective(location = "FieldDefinition", name = "public")]
 pub fn public() {}
 
-/// Needs a live session. With `recentSignIn` the session must have proved the password within the
-/// re-authentication window; otherwise the request fails with the code `REAUTHENTICATION_REQUIRED`.
+/// Needs a live session. With `recentSignIn` the person must have proved within the re-authentication
+/// window who they are, where the second factor is on by that; otherwise the request fails with the code
+/// `REAUTHENTICATION_REQUIRED`, and `extensions.methods` says what `reauthenticate` takes. A session
+/// without a compulsory second factor fails with the code `TWO_FACTOR_REQUIRED`, unless
+/// `beforeSecondFactor` says that it may do this.
 #[TypeDirective(location = "FieldDefinition", name = "requiresSession")]
-pub fn requires_session(#[graphql(default = false)] recent_sign_in: bool) {}
+pub fn requires_session(
+    #[graphql(default = false)] recent_sign_in: bool,
+    #[graphql(default = false)] before_second_factor: bool,
+) {
+}
 
 /// Needs a session whose roles grant `permission`. With `orOwner` the person the object belongs to
 /// may use the field too.

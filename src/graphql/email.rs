@@ -33,7 +33,7 @@ impl EmailMutation {
 
     /// Mail a token to the new address; the old one stays until it is confirmed. A later request
     /// replaces an earlier one.
-    #[graphql(directive = requires_session::apply(true), directive = cost::apply(20))]
+    #[graphql(directive = requires_session::apply(true, false), directive = cost::apply(20))]
     async fn request_email_change(
         &self,
         ctx: &Context<'_>,

@@ -1,6 +1,6 @@
 //! How failures reach clients: which code, which words, and never a cause. The last net lies in `access`.
 
-use async_graphql::{Context, ErrorExtensionValues};
+use async_graphql::{Context, ErrorExtensionValues, Value};
 
 use crate::error::{Error, Result, UserError, seconds_up};
 
@@ -32,6 +32,9 @@ pub enum Code {
     ReauthenticationRequired,
     /// The server cannot reach its database, or took too long.
     ServiceUnavailable,
+    /// A second factor is compulsory, and the session has proved none; `extensions.methods` says how it
+    /// can be proved with `reauthenticate`, and is empty where one has to be set up first.
+    TwoFactorRequired,
     /// No session, or an access token that is good no more.
     Unauthenticated,
 }
@@ -52,6 +55,7 @@ impl Code {
             Self::RateLimited => "RATE_LIMITED",
             Self::ReauthenticationRequired => "REAUTHENTICATION_REQUIRED",
             Self::ServiceUnavailable => "SERVICE_UNAVAILABLE",
+            Self::TwoFactorRequired => "TWO_FACTOR_REQUIRED",
             Self::Unauthenticated => "UNAUTHENTICATED",
         }
     }
@@ -66,7 +70,16 @@ impl From<Error> for async_graphql::Error {
             // A service that refuses belongs behind `settle`; a query has no payload to put it in.
             Error::Refused(errors) => (Code::BadUserInput, refusal(errors)),
             Error::Unauthenticated => (Code::Unauthenticated, "Sign in first.".to_owned()),
-            Error::ReauthenticationRequired => (
+            Error::TwoFactorRequired(methods) => (
+                Code::TwoFactorRequired,
+                if methods.is_empty() {
+                    "Set up a second factor first: it is compulsory for this account."
+                } else {
+                    "Prove the second factor first: it is compulsory for this account."
+                }
+                .to_owned(),
+            ),
+            Error::ReauthenticationRequired(_) => (
                 Code::ReauthenticationRequired,
                 "Prove again who you are first.".to_owned(),
             ),
@@ -85,6 +98,11 @@ impl From<Error> for async_graphql::Error {
         };
         let mut extensions = ErrorExtensionValues::default();
         extensions.set(CODE, code.as_str());
+        if let Error::ReauthenticationRequired(methods) | Error::TwoFactorRequired(methods) = &error
+        {
+            let names = methods.iter().map(|method| Value::from(method.as_str()));
+            extensions.set("methods", Value::List(names.collect()));
+        }
         if let Error::RateLimited(wait) = error {
             extensions.set("retryAfter", seconds_up(wait));
         }

@@ -241,7 +241,7 @@ async fn caller(
         return Ok(Caller::new(Requester::Anonymous, client, cookies));
     };
     match session::authenticate(app, token).await {
-        Ok(Some(actor)) => Ok(Caller::new(Requester::User(actor), client, cookies)),
+        Ok(Some(requester)) => Ok(Caller::new(requester, client, cookies)),
         Ok(None) if document::is_public(operation, api.rules()) => {
             let lapsed = app.keys.verify_lapsed(token, app.now());
             let caller = Caller::new(Requester::Anonymous, client, cookies);

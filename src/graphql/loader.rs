@@ -18,6 +18,7 @@ use crate::models::personalization::Personalization;
 use crate::models::profile::Profile;
 use crate::models::role::Role;
 use crate::models::session::Session;
+use crate::models::two_factor::TwoFactorState;
 use crate::models::user::User;
 use crate::models::verification_token::VerificationToken;
 use crate::scalar::DateTime;
@@ -75,6 +76,7 @@ impl Loaders {
         self.0.clear::<PermissionById>();
         self.0.clear::<SessionById>();
         self.0.clear::<SessionsOf>();
+        self.0.clear::<TwoFactorOf>();
     }
 }
 
@@ -152,6 +154,10 @@ relation! {
         let sessions = Session::live_by_users(conn, &ids, now).await?;
         sessions.into_iter().map(|session| (session.user_id, session)).collect()
     }
+}
+relation! {
+    /// The state of an account's second factor.
+    one TwoFactorOf -> TwoFactorState, user_id, |conn, ids, _now| TwoFactorState::by_users(conn, &ids).await?
 }
 relation! {
     /// The roles that an account holds, by name.

@@ -2,6 +2,7 @@
 
 use async_graphql::{Context, Object, SimpleObject, Union};
 
+use crate::crypto::token::PlainToken;
 use crate::error::{Result, UserError};
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::cookie;
@@ -11,9 +12,11 @@ use crate::models::session::Session;
 use crate::models::user::User;
 use crate::scalar::DateTime;
 use crate::services::email::{self, EmailInput, TokenInput};
-use crate::services::login::{self, LoginInput, SignIn, TokenDelivery};
+use crate::services::login::{self, LoginInput, TokenDelivery};
 use crate::services::registration::{self, RegisterInput};
 use crate::services::session;
+use crate::services::sign_in::SignIn;
+use crate::services::two_factor::TwoFactorMethod;
 
 /// What a sign-in step leads to.
 #[derive(Union)]
@@ -28,6 +31,8 @@ pub enum SignInResult {
     PasswordExpired(PasswordExpired),
     /// Signed in.
     SignedIn(SignedIn),
+    /// A second factor is still needed.
+    TwoFactorRequired(TwoFactorRequired),
 }
 
 /// The password was right but is older than the policy allows; set a new one with `resetPassword` and
@@ -47,6 +52,17 @@ pub struct EmailVerificationRequired {
     resend_available_at: DateTime,
 }
 
+/// What was proved is right; a second factor is still needed.
+#[derive(SimpleObject)]
+pub struct TwoFactorRequired {
+    /// For `verifyTwoFactor` and `startPasskeySignIn`, from the device that began; it opens nothing else.
+    challenge_token: String,
+    /// When the token ends.
+    expires_at: DateTime,
+    /// Ways that this account can prove it.
+    methods: Vec<TwoFactorMethod>,
+}
+
 /// The tokens are good from now on, and in cookies where that was asked for.
 #[derive(SimpleObject)]
 pub struct SignedIn {
@@ -54,10 +70,16 @@ pub struct SignedIn {
     access_token: Option<String>,
     /// When the access token ends; trade the refresh token for a new pair before.
     access_token_expires_at: DateTime,
+    /// Stands in for the second factor in later sign-ins on this device (`LoginInput.deviceToken`), where
+    /// `trustDevice` was asked for; null otherwise, and when delivered as a cookie.
+    device_token: Option<String>,
     /// For `refreshToken`, good once; null when delivered as a cookie.
     refresh_token: Option<String>,
     /// The session that was opened or kept alive.
     session: Session,
+    /// A second factor is compulsory for this account, and the session has proved none: it can set one up
+    /// (`enableTwoFactor`), and nothing else; other fields fail with the code `TWO_FACTOR_REQUIRED`.
+    two_factor_owed: bool,
     /// The account.
     user: User,
 }
@@ -97,6 +119,35 @@ impl RequestPayload {
     }
 }
 
+/// What a sign-in came to, with the tokens of a session on their way.
+#[must_use]
+pub fn outcome(ctx: &Context<'_>, outcome: SignIn, delivery: TokenDelivery) -> SignInResult {
+    match outcome {
+        SignIn::SignedIn(session) => deliver(ctx, *session, delivery),
+        SignIn::TwoFactorRequired {
+            challenge_token,
+            expires_at,
+            methods,
+        } => SignInResult::TwoFactorRequired(TwoFactorRequired {
+            challenge_token: challenge_token.expose().to_owned(),
+            expires_at,
+            methods,
+        }),
+        SignIn::EmailVerificationRequired {
+            resend_available_at,
+        } => SignInResult::EmailVerificationRequired(EmailVerificationRequired {
+            resend_available_at,
+        }),
+        SignIn::PasswordExpired {
+            reset_token,
+            expires_at,
+        } => SignInResult::PasswordExpired(PasswordExpired {
+            expires_at,
+            reset_token: reset_token.expose().to_owned(),
+        }),
+    }
+}
+
 /// Tells a new session to the guard layer, and hands its tokens over.
 #[must_use]
 pub fn deliver(
@@ -112,11 +163,15 @@ pub fn deliver(
             ctx.append_http_header("set-cookie", cookie);
         }
     }
+    let text = |token: &PlainToken| in_body.then(|| token.expose().to_owned());
+    let device = signed_in.trusted_device.as_ref();
     SignInResult::SignedIn(SignedIn {
         access_token: in_body.then_some(signed_in.access_token),
         access_token_expires_at: signed_in.access_token_expires_at,
-        refresh_token: in_body.then(|| signed_in.refresh_token.expose().to_owned()),
+        device_token: device.and_then(|(token, _)| text(token)),
+        refresh_token: text(&signed_in.refresh_token),
         session: signed_in.session,
+        two_factor_owed: signed_in.two_factor_owed,
         user: signed_in.user,
     })
 }
@@ -130,27 +185,20 @@ impl LoginMutation {
     /// Sign in with a password. A wrong name and a wrong password are answered alike
     /// and in the same time.
     #[graphql(directive = public::apply(), directive = cost::apply(50))]
-    async fn login(&self, ctx: &Context<'_>, input: LoginInput) -> Result<Option<SignInPayload>> {
+    async fn login(
+        &self,
+        ctx: &Context<'_>,
+        mut input: LoginInput,
+    ) -> Result<Option<SignInPayload>> {
         let (caller, delivery) = (ctx.caller(), input.token_delivery);
         if delivery == TokenDelivery::Cookie {
             caller.cookies().may_be_set()?;
         }
-        let (outcome, errors) = settle(ctx, login::login(ctx.app(), caller.client(), input).await)?;
-        let result = outcome.map(|outcome| match outcome {
-            SignIn::SignedIn(session) => deliver(ctx, *session, delivery),
-            SignIn::EmailVerificationRequired {
-                resend_available_at,
-            } => SignInResult::EmailVerificationRequired(EmailVerificationRequired {
-                resend_available_at,
-            }),
-            SignIn::PasswordExpired {
-                reset_token,
-                expires_at,
-            } => SignInResult::PasswordExpired(PasswordExpired {
-                expires_at,
-                reset_token: reset_token.expose().to_owned(),
-            }),
-        });
+        let kept = caller.cookies().device().map(str::to_owned);
+        input.device_token = input.device_token.or(kept);
+        let (signed_in, errors) =
+            settle(ctx, login::login(ctx.app(), caller.client(), input).await)?;
+        let result = signed_in.map(|signed_in| outcome(ctx, signed_in, delivery));
         Ok(Some(SignInPayload { errors, result }))
     }
 
@@ -201,10 +249,10 @@ impl LoginMutation {
             &input.token,
         )
         .await;
-        let (session, errors) = settle(ctx, result)?;
+        let (signed_in, errors) = settle(ctx, result)?;
         Ok(Some(SignInPayload {
             errors,
-            result: session.map(|session| deliver(ctx, session, TokenDelivery::Body)),
+            result: signed_in.map(|signed_in| outcome(ctx, signed_in, TokenDelivery::Body)),
         }))
     }
 }

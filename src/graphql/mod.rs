@@ -23,6 +23,7 @@ pub mod scan;
 pub mod sdl;
 pub mod session;
 pub mod turn;
+pub mod two_factor;
 pub mod user;
 pub mod verification;
 pub mod viewer;
@@ -52,6 +53,7 @@ pub struct Mutation(
     login::LoginMutation,
     session::SessionMutation,
     password::PasswordMutation,
+    two_factor::TwoFactorMutation,
     email::EmailMutation,
     account::AccountMutation,
     profile::ProfileMutation,

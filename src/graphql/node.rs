@@ -88,13 +88,13 @@ pub struct NodeQuery;
 #[Object]
 impl NodeQuery {
     /// Any object by its id; null when it does not exist or is not visible.
-    #[graphql(directive = requires_session::apply(false))]
+    #[graphql(directive = requires_session::apply(false, false))]
     async fn node(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Node>> {
         load(ctx, &id).await
     }
 
     /// Several objects by id, in the order asked, at most 100; null for one that does not exist or is not visible.
-    #[graphql(directive = requires_session::apply(false), directive = list_size::apply(100, Vec::new()))]
+    #[graphql(directive = requires_session::apply(false, false), directive = list_size::apply(100, Vec::new()))]
     async fn nodes(&self, ctx: &Context<'_>, ids: Vec<ID>) -> Result<Option<Vec<Option<Node>>>> {
         if ids.len() > 100 {
             return Err(Error::BadInput("At most 100 ids.".to_owned()));

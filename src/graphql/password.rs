@@ -18,7 +18,7 @@ pub struct PasswordMutation;
 #[Object]
 impl PasswordMutation {
     /// Replace the password while signed in. Other sessions end.
-    #[graphql(directive = requires_session::apply(false), directive = cost::apply(50))]
+    #[graphql(directive = requires_session::apply(false, false), directive = cost::apply(50))]
     async fn change_password(
         &self,
         ctx: &Context<'_>,

@@ -69,6 +69,11 @@ impl Role {
         self.is_system
     }
 
+    /// Who holds the role must have a second factor, where the settings leave that to the roles.
+    async fn requires_two_factor(&self) -> bool {
+        self.requires_two_factor
+    }
+
     /// Accounts that hold the role, the newest account first.
     #[graphql(
         directive = requires_permission::apply(SystemPermission::ReadAll, false),
@@ -131,7 +136,7 @@ pub struct RoleQuery;
 #[Object]
 impl RoleQuery {
     /// All permissions that roles can grant, by name.
-    #[graphql(directive = requires_session::apply(false))]
+    #[graphql(directive = requires_session::apply(false, false))]
     async fn permissions(&self, ctx: &Context<'_>) -> Result<Option<Vec<Permission>>> {
         roles::all_permissions(ctx.app()).await.map(Some)
     }

@@ -38,6 +38,8 @@ pub enum Access {
     Session {
         /// Who proved to be at the keyboard a short time ago.
         recent: bool,
+        /// Also who still lacks a compulsory second factor.
+        before_second_factor: bool,
     },
     /// Who holds the permission; with `or_owner` also the person the object belongs to.
     Permission {
@@ -133,6 +135,7 @@ fn field_rule(field: &FieldDefinition) -> anyhow::Result<FieldRule> {
             "public" => Access::Public,
             "requiresSession" => Access::Session {
                 recent: argument(directive, "recentSignIn")?,
+                before_second_factor: argument(directive, "beforeSecondFactor")?,
             },
             "requiresPermission" => Access::Permission {
                 permission: argument(directive, "permission")?,

@@ -17,8 +17,8 @@ use crate::graphql::page::{self, PageArguments, PageInfo};
 use crate::models::permission::SystemPermission;
 use crate::models::session::Session;
 use crate::scalar::DateTime;
+use crate::services::confirm::{self, ConfirmIdentityInput};
 use crate::services::login::TokenDelivery;
-use crate::services::password::{self, ConfirmIdentityInput};
 use crate::services::session::{self, LogoutAllInput, RefreshTokenInput};
 
 /// One signed-in device or browser.
@@ -181,7 +181,7 @@ pub struct SessionQuery;
 #[Object]
 impl SessionQuery {
     /// The caller's own live sessions, the most recently used first.
-    #[graphql(directive = requires_session::apply(false), directive = list_size::apply(20, page_arguments()))]
+    #[graphql(directive = requires_session::apply(false, false), directive = list_size::apply(20, page_arguments()))]
     async fn sessions(
         &self,
         ctx: &Context<'_>,
@@ -231,7 +231,7 @@ impl SessionMutation {
     }
 
     /// End every session of the caller.
-    #[graphql(directive = requires_session::apply(false))]
+    #[graphql(directive = requires_session::apply(false, false))]
     async fn logout_all(
         &self,
         ctx: &Context<'_>,
@@ -249,13 +249,14 @@ impl SessionMutation {
     }
 
     /// Prove again who is at the keyboard, for operations that need a recent sign-in.
-    #[graphql(directive = requires_session::apply(false), directive = cost::apply(50))]
+    #[graphql(directive = requires_session::apply(false, true), directive = cost::apply(50))]
     async fn reauthenticate(
         &self,
         ctx: &Context<'_>,
         input: ConfirmIdentityInput,
     ) -> Result<Option<SessionPayload>> {
-        let result = password::reauthenticate(ctx.app(), ctx.actor()?, input).await;
+        let result =
+            confirm::reauthenticate(ctx.app(), ctx.actor_before_second_factor()?, input).await;
         let (session, errors) = settle(ctx, result)?;
         Ok(Some(SessionPayload { errors, session }))
     }

@@ -8,7 +8,7 @@ use crate::graphql::access::Owner;
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::directive::{cost, list_size, page_arguments, public, requires_permission};
 use crate::graphql::loader::{
-    BackgroundOf, PermissionNamesOf, PersonalizationOf, ProfileOf, RolesOf, UserById,
+    BackgroundOf, PermissionNamesOf, PersonalizationOf, ProfileOf, RolesOf, TwoFactorOf, UserById,
     VerificationsOf,
 };
 use crate::graphql::node::Kind;
@@ -19,6 +19,7 @@ use crate::models::permission::SystemPermission;
 use crate::models::personalization::Personalization;
 use crate::models::profile::Profile;
 use crate::models::role::Role;
+use crate::models::two_factor::TwoFactorState;
 use crate::models::user::{AccountStatus, User};
 use crate::models::user_page::{Position, UserFilter, UserOrderField, position};
 use crate::models::verification_token::VerificationToken;
@@ -172,6 +173,12 @@ impl User {
         self.status
     }
 
+    /// State of the second factor.
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true))]
+    async fn two_factor(&self, ctx: &Context<'_>) -> Result<Option<TwoFactorState>> {
+        ctx.loaders().one(TwoFactorOf(self.id)).await
+    }
+
     /// When anything about the account last changed.
     async fn updated_at(&self) -> DateTime {
         self.updated_at
@@ -229,6 +236,8 @@ pub struct UserFilterInput {
     pub roles: Option<Vec<ID>>,
     /// Is in any of these states.
     pub statuses: Option<Vec<AccountStatus>>,
+    /// The second factor is on.
+    pub two_factor_enabled: Option<bool>,
 }
 
 /// Order of a list of accounts. Ties are broken by id, so pages never overlap.
@@ -376,6 +385,7 @@ fn filter(input: UserFilterInput, search: Option<String>) -> Result<UserFilter> 
         email_verified: input.email_verified,
         is_active: input.is_active,
         statuses: input.statuses,
+        two_factor_enabled: input.two_factor_enabled,
         // An id of something else is the id of a role that nobody holds.
         roles: input
             .roles

@@ -2,8 +2,8 @@
 
 use async_graphql::{Context, Object, SimpleObject};
 
-use crate::auth::requester::Actor;
-use crate::config::password;
+use crate::auth::requester::{Actor, Requester};
+use crate::config::{TwoFactorRequirement, password};
 use crate::error::{Error, Result};
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::directive::public;
@@ -12,7 +12,10 @@ use crate::models::session::Session;
 use crate::models::user::User;
 
 /// The caller, signed in or not.
-pub struct Viewer(Option<Actor>);
+pub struct Viewer {
+    actor: Option<Actor>,
+    two_factor_owed: bool,
+}
 
 /// The caller, signed in or not.
 #[Object]
@@ -22,31 +25,40 @@ impl Viewer {
         if names.len() > 100 {
             return Err(Error::BadInput("At most 100 names.".to_owned()));
         }
-        let holds = |name: String| self.0.as_ref().is_some_and(|actor| actor.holds(&name));
+        let holds = |name: String| self.actor.as_ref().is_some_and(|actor| actor.holds(&name));
         Ok(names.into_iter().map(holds).collect())
     }
 
     /// Whether somebody is signed in.
     async fn is_authenticated(&self) -> bool {
-        self.0.is_some()
+        self.actor.is_some()
     }
 
     /// Names of all permissions that the caller's roles add up to, sorted.
     async fn permissions(&self) -> &[String] {
-        self.0.as_ref().map(Actor::permissions).unwrap_or_default()
+        self.actor
+            .as_ref()
+            .map(Actor::permissions)
+            .unwrap_or_default()
     }
 
     /// The session that makes this request; null without one.
     async fn session(&self, ctx: &Context<'_>) -> Result<Option<Session>> {
-        match &self.0 {
+        match &self.actor {
             Some(actor) => ctx.loaders().one(SessionById(actor.session_id())).await,
             None => Ok(None),
         }
     }
 
+    /// The session lacks a second factor that is compulsory for its account. It can set one up or prove it
+    /// and is nobody to everything else.
+    async fn two_factor_owed(&self) -> bool {
+        self.two_factor_owed
+    }
+
     /// The signed-in account; null without a session.
     async fn user(&self, ctx: &Context<'_>) -> Result<Option<User>> {
-        match &self.0 {
+        match &self.actor {
             Some(actor) => ctx.loaders().one(UserById(actor.user_id())).await,
             None => Ok(None),
         }
@@ -60,6 +72,8 @@ pub struct AuthOptions {
     password_policy: PasswordPolicy,
     /// Whether strangers may open accounts.
     registration_open: bool,
+    /// A second factor is compulsory for every account.
+    two_factor_required: bool,
 }
 
 /// What a new password must look like, for a checklist beside the field.
@@ -120,12 +134,17 @@ impl ViewerQuery {
         AuthOptions {
             password_policy: config.password_policy().into(),
             registration_open: config.registration.open,
+            two_factor_required: config.two_factor_required() == TwoFactorRequirement::Everybody,
         }
     }
 
     /// The caller, signed in or not.
     #[graphql(directive = public::apply())]
     async fn viewer(&self, ctx: &Context<'_>) -> Viewer {
-        Viewer(ctx.caller().requester().signed_in().cloned())
+        let requester = ctx.caller().requester();
+        Viewer {
+            actor: requester.signed_in().cloned(),
+            two_factor_owed: matches!(requester, Requester::Unproven(_)),
+        }
     }
 }

@@ -88,6 +88,24 @@ pub enum Mail {
     },
     /// The account was opened again.
     AccountReopened,
+    /// The second factor is on, or has another device.
+    TwoFactorEnabled,
+    /// The second factor is off.
+    TwoFactorDisabled,
+    /// An administrator took the second factor off.
+    TwoFactorReset,
+    /// There are new recovery codes.
+    RecoveryCodesReplaced,
+    /// A recovery code was used.
+    RecoveryCodeUsed {
+        /// How many are left.
+        left: i64,
+    },
+    /// Somebody who knows the password tries codes.
+    WrongCodes {
+        /// Where a forgotten password is told.
+        forgot_link: String,
+    },
     /// The password will not be good for long.
     PasswordExpires {
         /// In how many days it ends; none are left at 0.
@@ -184,6 +202,12 @@ impl Mail {
             Self::AccountClosed { link: None, .. } => "account_closed_by_administrator",
             Self::ReactivateAccount { .. } => "reactivate_account",
             Self::AccountReopened => "account_reopened",
+            Self::TwoFactorEnabled => "two_factor_enabled",
+            Self::TwoFactorDisabled => "two_factor_disabled",
+            Self::TwoFactorReset => "two_factor_reset",
+            Self::RecoveryCodesReplaced => "recovery_codes_replaced",
+            Self::RecoveryCodeUsed { .. } => "recovery_code_used",
+            Self::WrongCodes { .. } => "wrong_codes",
             Self::PasswordExpires { .. } => "password_expires",
         }
     }
@@ -210,7 +234,10 @@ impl Mail {
                 link,
                 hours,
             } => context! { new_email => new_email_masked, link, hours },
-            Self::PasswordChanged { forgot_link } => context! { forgot_link },
+            Self::PasswordChanged { forgot_link } | Self::WrongCodes { forgot_link } => {
+                context! { forgot_link }
+            }
+            Self::RecoveryCodeUsed { left } => context! { left },
             Self::NewDevice { at, ip, user_agent } => {
                 // The profile takes only zones that are known.
                 let zone = timezone.parse().unwrap_or(Tz::UTC);
@@ -226,6 +253,10 @@ impl Mail {
             Self::AlreadyRegistered
             | Self::AddressInUse
             | Self::SessionReuse
+            | Self::TwoFactorEnabled
+            | Self::TwoFactorDisabled
+            | Self::TwoFactorReset
+            | Self::RecoveryCodesReplaced
             | Self::AccountReopened => Value::UNDEFINED,
         })
     }

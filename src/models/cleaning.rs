@@ -24,13 +24,19 @@ pub enum Ending {
     SpentTokens,
     /// Sessions, by when they ended.
     Sessions,
+    /// Devices that waited to be confirmed.
+    PendingSecrets,
+    /// Devices that need no second factor.
+    TrustedDevices,
+    /// Sign-ins that waited for their second factor.
+    TwoFactorChallenges,
     /// Mailed tokens, by their end.
     VerificationTokens,
 }
 
 impl Ending {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::EmailChanges,
         Self::FailedJobs,
         Self::KnownDevices,
@@ -39,6 +45,9 @@ impl Ending {
         // Before their sessions, which would take all of them along at once.
         Self::SpentTokens,
         Self::Sessions,
+        Self::PendingSecrets,
+        Self::TrustedDevices,
+        Self::TwoFactorChallenges,
         Self::VerificationTokens,
     ];
 
@@ -58,6 +67,12 @@ impl Ending {
                 "session_id IN (SELECT id FROM sessions WHERE expires_at < $1 OR revoked_at < $1)",
             ),
             Self::Sessions => ("sessions", "expires_at < $1 OR revoked_at < $1"),
+            Self::PendingSecrets => (
+                "two_factor_secrets",
+                "confirmed_at IS NULL AND created_at < $1",
+            ),
+            Self::TrustedDevices => ("trusted_devices", "expires_at < $1"),
+            Self::TwoFactorChallenges => ("two_factor_challenges", "expires_at < $1"),
             Self::VerificationTokens => ("verification_tokens", "expires_at < $1"),
         };
         // Rows that somebody works with are left for the next time. The condition stands twice: a

@@ -124,6 +124,20 @@ impl Credentials {
             .map(Option::flatten)
     }
 
+    /// The credentials of this account, locked until the transaction ends.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn lock(conn: &mut Conn, user: Uuid) -> QueryResult<Option<Self>> {
+        users::table
+            .find(user)
+            .select(Self::as_select())
+            .for_no_key_update()
+            .first(conn)
+            .await
+            .optional()
+    }
+
     /// The credentials of this account.
     ///
     /// # Errors
@@ -144,34 +158,37 @@ struct Warned {
 }
 
 impl User {
-    /// Counts a sign-in, and stores `rehashed` in place of `verified` where that is still the hash.
-    ///
-    /// Gives `None` when the account is not active or its password is no longer the one that was
-    /// verified.
+    /// Counts a sign-in; `None` when the account is not active.
     ///
     /// # Errors
     /// If the database cannot answer.
     pub async fn record_login(
         conn: &mut Conn,
         id: Uuid,
-        verified: Option<&str>,
-        rehashed: Option<&str>,
         now: DateTime,
     ) -> QueryResult<Option<Self>> {
-        let mut update = diesel::update(users::table)
+        diesel::update(users::table)
             .filter(users::id.eq(id))
             .filter(users::status.eq(AccountStatus::Active))
             .set((
                 users::last_login_at.eq(now),
                 users::login_count.eq(users::login_count + 1),
-                rehashed.map(|hash| users::hashed_password.eq(hash)),
             ))
             .returning(Self::as_returning())
-            .into_boxed();
-        if let Some(verified) = verified {
-            update = update.filter(users::hashed_password.eq(verified));
-        }
-        update.get_result(conn).await.optional()
+            .get_result(conn)
+            .await
+            .optional()
+    }
+
+    /// Stores another hash of the same password.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn rehash(conn: &mut Conn, id: Uuid, hash: &str) -> QueryResult<usize> {
+        diesel::update(users::table.find(id))
+            .set(users::hashed_password.eq(hash))
+            .execute(conn)
+            .await
     }
 
     /// Sets the password, where it is still `verified` if that is given. An account that waits for

@@ -83,6 +83,36 @@ pub enum Job {
         /// The account.
         user: Uuid,
     },
+    /// Tell the owner that the second factor is on, or has another device.
+    TwoFactorEnabled {
+        /// The account.
+        user: Uuid,
+    },
+    /// Tell the owner that the second factor is off.
+    TwoFactorDisabled {
+        /// The account.
+        user: Uuid,
+    },
+    /// Tell the owner that an administrator took the second factor off.
+    TwoFactorReset {
+        /// The account.
+        user: Uuid,
+    },
+    /// Tell the owner that there are new recovery codes.
+    RecoveryCodesReplaced {
+        /// The account.
+        user: Uuid,
+    },
+    /// Tell the owner that a recovery code was used.
+    RecoveryCodeUsed {
+        /// The account.
+        user: Uuid,
+    },
+    /// Tell the owner that somebody who knows the password tries codes.
+    WrongCodes {
+        /// The account.
+        user: Uuid,
+    },
     /// Tell the owner that the password has to be changed soon.
     PasswordExpires {
         /// The account.

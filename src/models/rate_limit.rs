@@ -155,9 +155,8 @@ pub async fn give_back(conn: &mut Conn, key: &[u8; 32], now: DateTime) -> QueryR
 ///
 /// # Errors
 /// If the database cannot answer.
-pub async fn forget(conn: &mut Conn, keys: &[&[u8; 32]]) -> QueryResult<()> {
-    let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
-    forget_where(conn, "key", &keys).await
+pub async fn forget(conn: &mut Conn, keys: &[&[u8]]) -> QueryResult<()> {
+    forget_where(conn, "key", keys).await
 }
 
 /// Fills every budget that counts tries for these subjects.

@@ -24,6 +24,7 @@ pub struct Role {
     pub is_system: bool,
     pub created_at: DateTime,
     pub updated_at: DateTime,
+    pub requires_two_factor: bool,
 }
 
 impl Role {
@@ -137,6 +138,42 @@ impl Role {
     /// If the database cannot answer.
     pub async fn remove(conn: &mut Conn, role: Uuid, user: Uuid) -> QueryResult<bool> {
         diesel::delete(user_roles::table.find((user, role)))
+            .execute(conn)
+            .await
+            .map(|rows| rows > 0)
+    }
+
+    /// Whether a role of `user` makes a second factor compulsory.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn any_requires_two_factor(conn: &mut Conn, user: Uuid) -> QueryResult<bool> {
+        let requiring = user_roles::table
+            .inner_join(roles::table)
+            .filter(user_roles::user_id.eq(user))
+            .filter(roles::requires_two_factor);
+        diesel::select(diesel::dsl::exists(requiring))
+            .get_result(conn)
+            .await
+    }
+
+    /// Makes a second factor compulsory for whoever holds the role of this name, or does so no more;
+    /// says whether there is such a role.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn require_two_factor(
+        conn: &mut Conn,
+        name: &str,
+        required: bool,
+        now: DateTime,
+    ) -> QueryResult<bool> {
+        diesel::update(roles::table)
+            .filter(lower(roles::name).eq(lower(name)))
+            .set((
+                roles::requires_two_factor.eq(required),
+                roles::updated_at.eq(now),
+            ))
             .execute(conn)
             .await
             .map(|rows| rows > 0)

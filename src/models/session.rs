@@ -1,8 +1,8 @@
 //! The table `sessions`: signed-in devices, and who stands behind an access token.
 
-use diesel::dsl::sql;
+use diesel::dsl::{exists, sql};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, Text};
+use diesel::sql_types::{Array, Bool, Text};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ use crate::db::Conn;
 use crate::models::text_enum;
 use crate::models::user::AccountStatus;
 use crate::scalar::DateTime;
-use crate::schema::{sessions, spent_refresh_tokens, users};
+use crate::schema::{sessions, spent_refresh_tokens, two_factor_secrets, users};
 
 text_enum! {
     /// Why a session ended.
@@ -26,8 +26,38 @@ text_enum! {
         PasswordChanged = "password_changed",
         /// Its refresh token was used twice.
         ReuseDetected = "reuse_detected",
+        /// The second factor was switched on, replaced or taken off.
+        TwoFactorChanged = "two_factor_changed",
         /// The person ended it from elsewhere.
         User = "user",
+    }
+}
+
+text_enum! {
+    /// What a person proved to sign in.
+    pub enum SignInMethod {
+        /// The link in a mail that proves the address.
+        EmailLink = "email_link",
+        /// A passkey, which its authenticator gives out only to the person it knows.
+        Passkey = "passkey",
+        /// The password.
+        Password = "password",
+        /// An account at another provider.
+        Provider = "provider",
+        /// A recovery code.
+        RecoveryCode = "recovery_code",
+        /// A code from a device.
+        Totp = "totp",
+        /// Nothing anew: a second factor was proved on the same device before.
+        TrustedDevice = "trusted_device",
+    }
+}
+
+impl SignInMethod {
+    /// Whether it proves two factors by itself: something one has, and that it is the person it knows.
+    #[must_use]
+    pub fn is_two_factors(self) -> bool {
+        self == Self::Passkey
     }
 }
 
@@ -47,6 +77,8 @@ pub struct Session {
     pub last_accessed_at: DateTime,
     pub expires_at: DateTime,
     pub remember_me: bool,
+    pub methods: Vec<SignInMethod>,
+    pub second_factor: bool,
 }
 
 /// A session to open.
@@ -64,6 +96,8 @@ pub struct NewSession<'a> {
     pub last_accessed_at: DateTime,
     pub authenticated_at: DateTime,
     pub expires_at: DateTime,
+    pub methods: &'a [SignInMethod],
+    pub second_factor: bool,
 }
 
 impl NewSession<'_> {
@@ -93,10 +127,18 @@ pub struct SessionOwner {
     pub authenticated_at: DateTime,
     /// When it was last used, as far as that was written down.
     pub last_accessed_at: DateTime,
+    /// A second factor was proved, at sign-in or since.
+    pub second_factor: bool,
     /// The identifier of the account in other systems.
     pub auth_token: Uuid,
     /// Names of the account's permissions, sorted.
     pub permissions: Vec<String>,
+    /// The account has a password.
+    pub has_password: bool,
+    /// The account's second factor is on.
+    pub two_factor: bool,
+    /// A role of the account makes a second factor compulsory.
+    pub two_factor_by_role: bool,
 }
 
 /// What became of a refresh token that was traded in before.
@@ -142,12 +184,23 @@ impl Session {
                 sessions::expires_at,
                 sessions::authenticated_at,
                 sessions::last_accessed_at,
+                sessions::second_factor,
                 users::auth_token,
                 sql::<Array<Text>>(
                     "ARRAY(SELECT DISTINCT permissions.name FROM user_roles \
                      JOIN role_permissions ON role_permissions.role_id = user_roles.role_id \
                      JOIN permissions ON permissions.id = role_permissions.permission_id \
                      WHERE user_roles.user_id = users.id ORDER BY permissions.name)",
+                ),
+                users::hashed_password.is_not_null(),
+                exists(
+                    two_factor_secrets::table
+                        .filter(two_factor_secrets::user_id.eq(users::id))
+                        .filter(two_factor_secrets::confirmed_at.is_not_null()),
+                ),
+                sql::<Bool>(
+                    "EXISTS (SELECT FROM user_roles JOIN roles ON roles.id = user_roles.role_id \
+                     WHERE user_roles.user_id = users.id AND roles.requires_two_factor)",
                 ),
             ))
             .first(conn)
@@ -350,18 +403,24 @@ impl Session {
             .await
     }
 
-    /// Notes that the person proved to be at the keyboard; `None` if the session has ended.
+    /// Notes that the person proved to be at the keyboard, with `second_factor` by more than a password;
+    /// `None` if the session has ended.
     ///
     /// # Errors
     /// If the database cannot answer.
     pub async fn reauthenticate(
         conn: &mut Conn,
         id: Uuid,
+        second_factor: bool,
         now: DateTime,
     ) -> QueryResult<Option<Self>> {
         diesel::update(sessions::table)
             .filter(sessions::id.eq(id).and(live!(now)))
-            .set(sessions::authenticated_at.eq(now))
+            .set((
+                sessions::authenticated_at.eq(now),
+                sessions::second_factor
+                    .eq(sessions::second_factor.or(second_factor.into_sql::<Bool>())),
+            ))
             .returning(Self::as_returning())
             .get_result(conn)
             .await

@@ -1,6 +1,6 @@
 //! Lists of accounts: filters, search, orders and keyset pages over `users`.
 
-use diesel::dsl::{exists, sql};
+use diesel::dsl::{exists, not, sql};
 use diesel::expression::BoxableExpression;
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -12,7 +12,7 @@ use crate::db::Conn;
 use crate::models::text_enum;
 use crate::models::user::{AccountStatus, User};
 use crate::scalar::DateTime;
-use crate::schema::{user_roles, users};
+use crate::schema::{two_factor_secrets, user_roles, users};
 
 text_enum! {
     /// What a list of accounts can be ordered by.
@@ -39,6 +39,8 @@ pub struct UserFilter {
     pub email_verified: Option<bool>,
     pub is_active: Option<bool>,
     pub statuses: Option<Vec<AccountStatus>>,
+    /// The second factor is on.
+    pub two_factor_enabled: Option<bool>,
     /// Holds any of these roles.
     pub roles: Option<Vec<Uuid>>,
     /// Words that must each stand in username, address or one of the names.
@@ -109,6 +111,18 @@ fn conditions(filter: &UserFilter) -> Vec<Condition> {
             Box::new(users::email_verified_at.is_not_null())
         } else {
             Box::new(users::email_verified_at.is_null())
+        });
+    }
+    if let Some(enabled) = filter.two_factor_enabled {
+        let confirmed = exists(
+            two_factor_secrets::table
+                .filter(two_factor_secrets::user_id.eq(users::id))
+                .filter(two_factor_secrets::confirmed_at.is_not_null()),
+        );
+        all.push(if enabled {
+            Box::new(confirmed)
+        } else {
+            Box::new(not(confirmed))
         });
     }
     if let Some(active) = filter.is_active {

@@ -16,8 +16,8 @@ use crate::models::session::{Session, SessionEndReason};
 use crate::models::user::{AccountStatus, ClosedBy, User};
 use crate::models::verification_token::{VerificationKind, VerificationToken};
 use crate::scalar::DateTime;
+use crate::services::confirm::{self, ConfirmIdentityInput};
 use crate::services::limits::{self, Limit};
-use crate::services::password::{self, ConfirmIdentityInput};
 use crate::services::personalization::not_found;
 use crate::services::{devices, mails, validate};
 
@@ -26,11 +26,12 @@ use crate::services::{devices, mails, validate};
 /// # Errors
 /// `INVALID_CREDENTIALS`, `TOO_MANY_ATTEMPTS`, `PROTECTED` for the last administrator.
 pub async fn deactivate(app: &App, actor: &Actor, input: ConfirmIdentityInput) -> Result<User> {
-    let ConfirmIdentityInput::Password(proof) = input;
-    password::confirm(app, actor, &["input", "password"], proof).await?;
+    let proof = confirm::check(app, actor, input).await?;
     let now = app.now();
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
+        User::lock(conn, actor.user_id()).await?;
+        proof.take(app, conn, actor).await?;
         let (by, reason) = (ClosedBy::Owner, SessionEndReason::User);
         let closed = close(conn, actor.user_id(), by, None, reason, now).await?;
         closed.ok_or(Error::Unauthenticated)

@@ -9,7 +9,7 @@ use crate::models::cleaning::{self, Ending};
 use crate::models::job::Job;
 use crate::models::user::User;
 use crate::scalar::DateTime;
-use crate::services::{keys, limits};
+use crate::services::{keys, limits, two_factor};
 
 /// Rows removed by one statement: few enough to hold nobody up.
 const BATCH: i64 = 500;
@@ -72,6 +72,8 @@ fn kept(app: &App, ending: Ending) -> TimeDelta {
         // For whoever looks into what happened.
         Ending::Sessions | Ending::SpentTokens => TimeDelta::days(7),
         // `User.verifications` shows tokens that were made in the last 30 days.
+        Ending::TrustedDevices | Ending::TwoFactorChallenges => TimeDelta::zero(),
+        Ending::PendingSecrets => two_factor::SETUP_LIFETIME,
         Ending::VerificationTokens | Ending::FailedJobs => TimeDelta::days(30),
     }
 }

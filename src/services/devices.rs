@@ -17,6 +17,13 @@ pub fn network_hash(client: &ClientInfo) -> [u8; 32] {
     hash(&["network", &client.network()])
 }
 
+/// What stands for the client's device and wider network in `known_devices` of `user`.
+#[must_use]
+pub fn device_hash(client: &ClientInfo, user: Uuid) -> [u8; 32] {
+    let agent = kind_of_agent(client.user_agent.as_deref().unwrap_or_default());
+    hash(&["device", &user.to_string(), &agent, &provider(client.ip)])
+}
+
 /// Notes a sign-in; says whether it is from a device that is new for the account.
 ///
 /// A device is a kind of browser on a kind of system in one provider's network: its next version or
@@ -25,8 +32,7 @@ pub fn network_hash(client: &ClientInfo) -> [u8; 32] {
 /// # Errors
 /// If the database cannot answer.
 pub async fn note(conn: &mut Conn, client: &ClientInfo, user: Uuid, now: DateTime) -> Result<bool> {
-    let agent = kind_of_agent(client.user_agent.as_deref().unwrap_or_default());
-    let device = hash(&["device", &user.to_string(), &agent, &provider(client.ip)]);
+    let device = device_hash(client, user);
     Ok(known_device::note(conn, user, &device, &network_hash(client), now).await?)
 }
 

@@ -12,15 +12,15 @@ use crate::error::{Error, OnConstraint as _, Result, UserError, UserErrorCode};
 use crate::models::credentials::Credentials;
 use crate::models::email_change::EmailChange;
 use crate::models::job::Job;
-use crate::models::session::{Session, SessionEndReason};
+use crate::models::session::{Session, SessionEndReason, SignInMethod};
 use crate::models::user::{AccountStatus, User};
 use crate::models::verification_token::{VerificationKind, VerificationToken};
 use crate::scalar::{DateTime, EmailAddress};
 use crate::services::devices;
 use crate::services::limits::{self, Limit};
-use crate::services::login::{self, NewSignIn};
+use crate::services::login::TokenDelivery;
 use crate::services::mails::token_rejected;
-use crate::services::session::SignedIn;
+use crate::services::sign_in::{self, NewSignIn, SignIn};
 use crate::services::validate;
 
 /// A mailed token.
@@ -58,7 +58,7 @@ pub async fn verify(
     client: &ClientInfo,
     caller: Option<&Actor>,
     token: &str,
-) -> Result<SignedIn> {
+) -> Result<SignIn> {
     limits::take(app, Limit::Token, client, "").await?;
     let now = app.now();
     let hash = TokenHash::of(token);
@@ -79,11 +79,15 @@ pub async fn verify(
         }
         let new = NewSignIn {
             user,
+            method: SignInMethod::EmailLink,
             verified: None,
             rehashed: None,
             remember_me: false,
+            delivery: TokenDelivery::Body,
+            device_token: None,
+            attempt: None,
         };
-        login::open_session(app, conn, client, &new)
+        sign_in::admit(app, conn, client, &new)
             .await?
             .ok_or_else(token_rejected)
     })

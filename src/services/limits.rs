@@ -12,6 +12,7 @@ use crate::auth::requester::ClientInfo;
 use crate::db::Conn;
 use crate::error::{Result, UserError};
 use crate::models::rate_limit::{self, Budget, Delay};
+use crate::models::two_factor::TwoFactorSecret;
 use crate::scalar::DateTime;
 
 /// Wrong tries are forgotten this long after the last wait was over.
@@ -114,7 +115,7 @@ pub async fn take_mail(
     if wait.is_some() {
         // No mail goes out, so that there is none to wait a minute for.
         let key = key(&["resend", kind, &address.to_lowercase()]);
-        rate_limit::forget(&mut *app.db.conn().await?, &[&key]).await?;
+        rate_limit::forget(&mut *app.db.conn().await?, &[&key[..]]).await?;
     }
     refuse(wait)
 }
@@ -150,6 +151,27 @@ pub async fn take_refresh(conn: &mut Conn, session: Uuid, now: DateTime) -> Resu
     let key = key(&["refresh", &session.to_string()]);
     let wait = rate_limit::take(conn, &key, None, budget, now).await?;
     refuse(wait.map(|wait| wait.to_std().unwrap_or_default()))
+}
+
+/// Takes one try to prove the second factor of `user`. Only a right code gives the tries back, not a right
+/// password: whoever knows that one must not guess on.
+///
+/// # Errors
+/// `TOO_MANY_ATTEMPTS` with the time to wait.
+pub async fn take_code(app: &App, conn: &mut Conn, user: Uuid) -> Result<()> {
+    let budget = Budget::new(app.config.rates.code_tries, TimeDelta::minutes(15));
+    let Some(budget) = budget else { return Ok(()) };
+    let subject = subject_of_account(user);
+    let wait = rate_limit::take(conn, &code_key(user), Some(&subject), budget, app.now()).await?;
+    refuse(wait.map(|wait| wait.to_std().unwrap_or_default()))
+}
+
+/// Forgets the tries before a right code.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn forgive_codes(conn: &mut Conn, user: Uuid) -> Result<()> {
+    Ok(rate_limit::forget(conn, &[&code_key(user)[..]]).await?)
 }
 
 /// When another mail of `kind` may be asked for with this address.
@@ -255,7 +277,14 @@ impl Try {
     /// # Errors
     /// If the database cannot answer.
     pub async fn forgive(&self, conn: &mut Conn) -> Result<()> {
-        Ok(rate_limit::forget(conn, &[&self.by_network, &self.by_name]).await?)
+        let keys = [&self.by_network[..], &self.by_name[..]];
+        Ok(rate_limit::forget(conn, &keys).await?)
+    }
+
+    /// The budgets that are full again once the try has succeeded.
+    #[must_use]
+    pub fn keys(&self) -> Vec<Vec<u8>> {
+        vec![self.by_network.to_vec(), self.by_name.to_vec()]
     }
 
     /// Gives the try back: it was not decided.
@@ -268,7 +297,7 @@ impl Try {
     }
 }
 
-/// Forgets every wrong try for an account, from wherever it came.
+/// Forgets every wrong password and code for an account, from wherever it came.
 ///
 /// # Errors
 /// If the database cannot answer.
@@ -278,6 +307,7 @@ pub async fn unlock(
     email: &str,
     username: Option<&str>,
 ) -> Result<()> {
+    TwoFactorSecret::forgive(conn, user).await?;
     let mut subjects = vec![
         subject_of_account(user),
         subject_of_name(&email.to_lowercase()),
@@ -292,6 +322,10 @@ fn refuse(wait: Option<Duration>) -> Result<()> {
         None => Ok(()),
         Some(wait) => Err(UserError::too_many_attempts(wait).into()),
     }
+}
+
+fn code_key(user: Uuid) -> [u8; 32] {
+    key(&["second factor", &user.to_string()])
 }
 
 fn subject_of_name(identifier: &str) -> [u8; 32] {

@@ -4,23 +4,19 @@ use async_graphql::{Enum, InputObject};
 use chrono::TimeDelta;
 use diesel_async::AsyncConnection as _;
 use secrecy::SecretString;
-use uuid::Uuid;
 
 use crate::app::App;
 use crate::auth::requester::ClientInfo;
 use crate::crypto::password::Verdict;
-use crate::crypto::token::PlainToken;
-use crate::db::Conn;
 use crate::error::{Error, Result, UserError, UserErrorCode};
 use crate::models::credentials::{Credentials, RegistrationClaim};
 use crate::models::job::Job;
-use crate::models::session::{NewSession, Session};
-use crate::models::user::{AccountStatus, ClosedBy, User};
+use crate::models::session::SignInMethod;
+use crate::models::user::{AccountStatus, ClosedBy};
 use crate::models::verification_token::VerificationKind;
-use crate::scalar::DateTime;
+use crate::services::devices;
 use crate::services::limits::{self, Try};
-use crate::services::session::{self, REFRESH_PREFIX, SignedIn};
-use crate::services::{devices, password};
+use crate::services::sign_in::{self, NewSignIn, SignIn};
 
 /// How tokens reach the client.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,24 +41,9 @@ pub struct LoginInput {
     /// How the tokens come back.
     #[graphql(default_with = "TokenDelivery::Body")]
     pub token_delivery: TokenDelivery,
-}
-
-/// What a right password leads to.
-pub enum SignIn {
-    /// A session was opened.
-    SignedIn(Box<SignedIn>),
-    /// The address must be proved first.
-    EmailVerificationRequired {
-        /// When another mail may be asked for.
-        resend_available_at: DateTime,
-    },
-    /// The password is older than the policy allows.
-    PasswordExpired {
-        /// Sets a new one.
-        reset_token: PlainToken,
-        /// When that token ends.
-        expires_at: DateTime,
-    },
+    /// From `SignedIn.deviceToken` of an earlier sign-in on this device; left out when it is in a cookie.
+    #[graphql(secret)]
+    pub device_token: Option<String>,
 }
 
 /// What verifying a password came to.
@@ -104,34 +85,26 @@ pub async fn login(app: &App, client: &ClientInfo, input: LoginInput) -> Result<
     let by_address = identifier.contains('@');
     let verified = verify(app, found, by_address, input.password.into(), &attempt).await?;
     let mut conn = app.db.conn().await?;
-    // Only who is let in has the wrong tries forgiven: anybody can register in vain with an address
-    // that is in use, and would be told by that registration's password.
-    if matches!(verified, Verified::Open(..)) {
-        attempt.forgive(&mut conn).await?;
-    }
     match verified {
-        Verified::Open(account, _) if password::has_expired(app, &account) => {
-            let expired = password::expired(app, &mut conn, &account).await?;
-            let (reset_token, expires_at) = expired.ok_or_else(invalid_credentials)?;
-            Ok(SignIn::PasswordExpired {
-                reset_token,
-                expires_at,
-            })
-        }
         Verified::Open(account, rehashed) => {
+            let device_token = input.device_token.map(SecretString::from);
             let new = NewSignIn {
                 user: account.id,
+                method: SignInMethod::Password,
                 verified: account.hashed_password.as_deref(),
                 rehashed: rehashed.as_deref(),
                 remember_me: input.remember_me,
+                delivery: input.token_delivery,
+                device_token: device_token.as_ref(),
+                // Only who is let in has the wrong tries forgiven: anybody can register in vain with an
+                // address that is in use, and would be told by that registration's password.
+                attempt: Some(&attempt),
             };
-            let opened = conn
-                .transaction(async |conn| open_session(app, conn, client, &new).await)
+            let admitted = conn
+                .transaction(async |conn| sign_in::admit(app, conn, client, &new).await)
                 .await?;
             // None: closed, or given another password, while this one was verified.
-            opened
-                .map(|opened| SignIn::SignedIn(Box::new(opened)))
-                .ok_or_else(invalid_credentials)
+            admitted.ok_or_else(invalid_credentials)
         }
         Verified::Closed(account) => {
             drop(conn);
@@ -210,63 +183,6 @@ async fn offer_reactivation(app: &App, client: &ClientInfo, account: &Credential
         job.enqueue(&mut conn, app.now()).await?;
     }
     Ok(())
-}
-
-/// Who signs in, by what proof.
-#[derive(Debug)]
-pub struct NewSignIn<'a> {
-    /// The account.
-    pub user: Uuid,
-    /// The stored hash that the password was compared with.
-    pub verified: Option<&'a str>,
-    /// What to store in its place.
-    pub rehashed: Option<&'a str>,
-    /// Keep the session for longer.
-    pub remember_me: bool,
-}
-
-/// Opens a session for an active account and counts the sign-in. Belongs into a transaction.
-///
-/// Gives `None` if the account is not active, or its password is not the verified one any more.
-///
-/// # Errors
-/// If the database cannot answer or signing fails.
-pub async fn open_session(
-    app: &App,
-    conn: &mut Conn,
-    client: &ClientInfo,
-    new: &NewSignIn<'_>,
-) -> Result<Option<SignedIn>> {
-    let now = app.now();
-    let Some(user) = User::record_login(conn, new.user, new.verified, new.rehashed, now).await?
-    else {
-        return Ok(None);
-    };
-    let refresh_token = PlainToken::generate(REFRESH_PREFIX);
-    let ip_address = client.ip.to_string();
-    let row = NewSession {
-        id: Uuid::now_v7(),
-        user_id: user.id,
-        refresh_token_hash: refresh_token.hash(),
-        remember_me: new.remember_me,
-        ip_address: Some(&ip_address),
-        user_agent: client.user_agent.as_deref(),
-        created_at: now,
-        last_accessed_at: now,
-        authenticated_at: now,
-        expires_at: (*now + app.config.session_lifetime(new.remember_me)).into(),
-    };
-    let opened = row.insert(conn).await?;
-    let most = app.config.session.sessions_per_account.into();
-    Session::revoke_beyond(conn, user.id, most, now).await?;
-    if devices::note(conn, client, user.id, now).await? {
-        let job = Job::NewDevice {
-            user: user.id,
-            session: opened.id,
-        };
-        job.enqueue(conn, now).await?;
-    }
-    session::signed_in(app, user, opened, refresh_token).map(Some)
 }
 
 fn invalid_credentials() -> Error {

@@ -15,6 +15,7 @@ use crate::models::email_change::EmailChange;
 use crate::models::job::Job;
 use crate::models::profile::Profile;
 use crate::models::session::Session;
+use crate::models::two_factor::TwoFactorState;
 use crate::models::user::{AccountStatus, ClosedBy, User};
 use crate::models::verification_token::{NewVerificationToken, VerificationKind};
 use crate::scalar::{Date, DateTime, EmailAddress};
@@ -106,6 +107,23 @@ async fn prepare(app: &App, job: &Job) -> Result<Option<(Recipient, Mail)>> {
             notify(app, user, Mail::AccountReopened, open).await
         }
         Job::NewDevice { user, session } => new_device(app, user, session).await,
+        Job::TwoFactorEnabled { user } => notify(app, user, Mail::TwoFactorEnabled, |_| true).await,
+        Job::TwoFactorDisabled { user } => {
+            notify(app, user, Mail::TwoFactorDisabled, |_| true).await
+        }
+        Job::TwoFactorReset { user } => notify(app, user, Mail::TwoFactorReset, |_| true).await,
+        Job::RecoveryCodesReplaced { user } => {
+            notify(app, user, Mail::RecoveryCodesReplaced, |_| true).await
+        }
+        Job::RecoveryCodeUsed { user } => {
+            let state = TwoFactorState::of(&mut *app.db.conn().await?, user).await?;
+            let left = state.recovery_codes_left;
+            notify(app, user, Mail::RecoveryCodeUsed { left }, |_| true).await
+        }
+        Job::WrongCodes { user } => {
+            let forgot_link = app.config.forgot_password_link();
+            notify(app, user, Mail::WrongCodes { forgot_link }, |_| true).await
+        }
         Job::PasswordExpires { user } => password_expires(app, user).await,
     }
 }

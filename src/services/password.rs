@@ -16,6 +16,7 @@ use crate::models::email_change::EmailChange;
 use crate::models::job::Job;
 use crate::models::password_history::PasswordHistory;
 use crate::models::session::{Session, SessionEndReason};
+use crate::models::trusted_device::TrustedDevice;
 use crate::models::user::{AccountStatus, User};
 use crate::models::verification_token::{VerificationKind, VerificationToken};
 use crate::scalar::DateTime;
@@ -45,14 +46,6 @@ pub struct ChangePasswordInput {
     /// As `authOptions.passwordPolicy` says.
     #[graphql(secret)]
     pub new_password: String,
-}
-
-/// Proof that the person at the keyboard owns the account.
-#[derive(async_graphql::OneofObject)]
-pub enum ConfirmIdentityInput {
-    /// The password of the account.
-    #[graphql(secret)]
-    Password(String),
 }
 
 /// Mails a token that sets a new password, if the address belongs to an account. The answer never
@@ -144,7 +137,7 @@ pub async fn change(app: &App, actor: &Actor, input: ChangePasswordInput) -> Res
             .await?
             // Changed by somebody else while this one was verified.
             .ok_or_else(|| wrong_password(&path))?;
-        Session::reauthenticate(conn, actor.session_id(), now).await?;
+        Session::reauthenticate(conn, actor.session_id(), false, now).await?;
         replaced(app, conn, &user, verified, Some(actor.session_id()), now).await?;
         Ok(user)
     })
@@ -179,22 +172,6 @@ pub async fn confirm(
     }
     attempt.forgive(&mut *app.db.conn().await?).await?;
     Ok((user, credentials))
-}
-
-/// Notes that the person behind the caller's session is at the keyboard.
-///
-/// # Errors
-/// As [`confirm`]; [`Error::Unauthenticated`] if the session ended meanwhile.
-pub async fn reauthenticate(
-    app: &App,
-    actor: &Actor,
-    input: ConfirmIdentityInput,
-) -> Result<Session> {
-    let ConfirmIdentityInput::Password(password) = input;
-    confirm(app, actor, &["input", "password"], password).await?;
-    let mut conn = app.db.conn().await?;
-    let session = Session::reauthenticate(&mut conn, actor.session_id(), app.now()).await?;
-    session.ok_or(Error::Unauthenticated)
 }
 
 /// Whether the password is older than the policy allows.
@@ -266,6 +243,7 @@ async fn replaced(
     let reason = SessionEndReason::PasswordChanged;
     Session::revoke_all(conn, user.id, spared, reason, now).await?;
     VerificationToken::void_all(conn, user.id, now).await?;
+    TrustedDevice::delete_all(conn, user.id).await?;
     EmailChange::drop_pending(conn, user.id).await?;
     limits::unlock(conn, user.id, &user.email, user.username.as_deref()).await?;
     Ok(Job::PasswordChanged { user: user.id }

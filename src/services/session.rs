@@ -8,17 +8,17 @@ use diesel_async::AsyncConnection as _;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::auth::requester::Actor;
+use crate::auth::requester::{Actor, Requester};
 use crate::crypto::token::{PlainToken, TokenHash, random};
 use crate::db::Conn;
 use crate::error::{Error, Result, UserError, UserErrorCode};
 use crate::models::email_change::EmailChange;
 use crate::models::job::Job;
 use crate::models::permission::SystemPermission;
-use crate::models::session::{Session, SessionEndReason};
+use crate::models::session::{Session, SessionEndReason, SignInMethod};
 use crate::models::user::{AccountStatus, User};
 use crate::scalar::DateTime;
-use crate::services::{account, limits};
+use crate::services::{account, limits, two_factor};
 
 /// The prefix of refresh tokens.
 pub const REFRESH_PREFIX: &str = "crr";
@@ -55,26 +55,48 @@ pub struct SignedIn {
     pub access_token_expires_at: DateTime,
     /// The token to keep the session alive with.
     pub refresh_token: PlainToken,
+    /// A second factor is compulsory for the account, and the session has proved none.
+    pub two_factor_owed: bool,
+    /// Stands in for the second factor on this device from now on, until that instant.
+    pub trusted_device: Option<(PlainToken, DateTime)>,
 }
 
 /// Signs an access token for a session.
 ///
 /// # Errors
-/// If signing fails.
-pub fn signed_in(
+/// If the database cannot answer or signing fails.
+pub async fn signed_in(
     app: &App,
+    conn: &mut Conn,
     user: User,
     session: Session,
     refresh_token: PlainToken,
 ) -> Result<SignedIn> {
-    let access = app.keys.sign(user.auth_token, session.id, app.now())?;
+    let two_factor_owed =
+        !session.second_factor && two_factor::is_compulsory(app, conn, user.id).await?;
+    let amr = methods_references(&session);
+    let access = app.keys.sign(user.auth_token, session.id, amr, app.now())?;
     Ok(SignedIn {
         user,
         session,
         access_token: access.token,
         access_token_expires_at: access.expires_at,
         refresh_token,
+        two_factor_owed,
+        trusted_device: None,
     })
+}
+
+/// What a session says of its proofs in access tokens (RFC 8176, section 2).
+fn methods_references(session: &Session) -> Vec<String> {
+    let names = session.methods.iter().filter_map(|method| match method {
+        SignInMethod::Password => Some("pwd"),
+        SignInMethod::Totp | SignInMethod::RecoveryCode => Some("otp"),
+        SignInMethod::Passkey => Some("pop"),
+        SignInMethod::EmailLink | SignInMethod::Provider | SignInMethod::TrustedDevice => None,
+    });
+    let several = session.second_factor.then_some("mfa");
+    names.chain(several).map(str::to_owned).collect()
 }
 
 /// Who stands behind an access token, if it is good and its session lives. Asks the database only
@@ -82,7 +104,7 @@ pub fn signed_in(
 ///
 /// # Errors
 /// If the database cannot answer.
-pub async fn authenticate(app: &App, access_token: &str) -> Result<Option<Actor>> {
+pub async fn authenticate(app: &App, access_token: &str) -> Result<Option<Requester>> {
     let now = app.now();
     let Some(claims) = app.verify_access_token(access_token).await else {
         return Ok(None);
@@ -100,7 +122,13 @@ pub async fn authenticate(app: &App, access_token: &str) -> Result<Option<Actor>
     if let Some(actor) = &actor {
         app.access.note_use(actor.session(), now);
     }
-    Ok(actor)
+    Ok(actor.map(|actor| {
+        if two_factor::is_owed(app, &actor) {
+            Requester::Unproven(actor)
+        } else {
+            Requester::User(actor)
+        }
+    }))
 }
 
 /// Writes down which sessions were used since the last call.
@@ -145,7 +173,7 @@ pub async fn refresh(app: &App, token: &str) -> Result<SignedIn> {
         })
         .await?;
     if let Some((user, session)) = traded {
-        return signed_in(app, user, session, new);
+        return signed_in(app, &mut conn, user, session, new).await;
     }
     let Some(spent) = Session::by_spent_token(&mut conn, &old, now).await? else {
         return Err(token_rejected());
@@ -156,7 +184,7 @@ pub async fn refresh(app: &App, token: &str) -> Result<SignedIn> {
         && again.hash() == spent.current
     {
         let user = active_owner(&mut conn, &spent.session).await?;
-        return signed_in(app, user, spent.session, again);
+        return signed_in(app, &mut conn, user, spent.session, again).await;
     }
     let Session { id, user_id, .. } = spent.session;
     conn.transaction(async |conn| {
@@ -269,7 +297,7 @@ pub async fn revoke(app: &App, actor: &Actor, session: Option<Uuid>) -> Result<U
 pub fn require_recent_sign_in(actor: &Actor, window: Duration, now: DateTime) -> Result<()> {
     let age = *now - *actor.authenticated_at();
     if age.to_std().is_ok_and(|age| age > window) {
-        return Err(Error::ReauthenticationRequired);
+        return Err(Error::ReauthenticationRequired(actor.proofs()));
     }
     Ok(())
 }

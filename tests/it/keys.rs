@@ -50,7 +50,7 @@ fn key_of(token: &str) -> String {
 /// Another token for the session of `token`, by the key that signs on this server now.
 fn another(app: &App, token: &str) -> String {
     let claims = app.keys.verify_lapsed(token, app.now()).expect("a token");
-    let signed = app.keys.sign(claims.sub, claims.sid, app.now());
+    let signed = app.keys.sign(claims.sub, claims.sid, Vec::new(), app.now());
     signed.expect("signed").token
 }
 
@@ -210,7 +210,7 @@ async fn keys_that_nobody_has_are_looked_for_at_most_once_a_second() {
     let app = TestApp::new().await;
     let token = || {
         let set = foreign(&app.app, &app.app.config.token_issuer());
-        let signed = set.sign(Uuid::new_v4(), Uuid::new_v4(), app.app.now());
+        let signed = set.sign(Uuid::new_v4(), Uuid::new_v4(), Vec::new(), app.app.now());
         signed.expect("signed").token
     };
     let flood = async || {
@@ -232,7 +232,7 @@ async fn keys_that_nobody_has_are_looked_for_at_most_once_a_second() {
     let ended = token();
     app.advance(TimeDelta::minutes(15));
     let other = foreign(&app.app, "https://other.example");
-    let other = other.sign(Uuid::new_v4(), Uuid::new_v4(), app.app.now());
+    let other = other.sign(Uuid::new_v4(), Uuid::new_v4(), Vec::new(), app.app.now());
     for hopeless in [ended, other.expect("signed").token, "x.y.z".to_owned()] {
         let (sent, status) = app.statements(shown(&app.router, &hopeless)).await;
         assert_eq!((sent, status), (0, StatusCode::UNAUTHORIZED));
@@ -244,7 +244,7 @@ async fn while_the_database_is_away_tokens_of_known_keys_still_verify() {
     let app = TestApp::new().await;
     let ada = app.user("ada").await;
     let set = foreign(&app.app, &app.app.config.token_issuer());
-    let unknown = set.sign(Uuid::nil(), Uuid::nil(), app.app.now());
+    let unknown = set.sign(Uuid::nil(), Uuid::nil(), Vec::new(), app.app.now());
     app.app.db.close();
     assert!(app.app.reload_keys().await.is_err());
     let unknown = unknown.expect("signed").token;
@@ -286,7 +286,10 @@ async fn one_key_waits_at_a_time() {
     );
     reload(&[&app.app]).await;
     let sign = || {
-        let signed = app.app.keys.sign(Uuid::nil(), Uuid::nil(), app.app.now());
+        let signed = app
+            .app
+            .keys
+            .sign(Uuid::nil(), Uuid::nil(), Vec::new(), app.app.now());
         key_of(&signed.expect("signed").token)
     };
     assert_eq!(sign(), urgent);

@@ -211,14 +211,14 @@ async fn the_token_of_an_old_password_ends_after_a_quarter_of_an_hour() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_that_is_replaced_while_it_is_verified_opens_nothing() {
     // Whoever knows the old one must not get a token for the next one, just when its owner got rid
-    // of it. The wrong tries are forgiven after the password was verified.
+    // of it. The try is counted after the password was looked up.
     let app = TestApp::with(&["--password-max-age-days=1"]).await;
     app.user("ada").await;
     app.db
         .sql(
             "CREATE FUNCTION replace_password() RETURNS trigger LANGUAGE plpgsql AS \
-             'BEGIN UPDATE users SET hashed_password = ''other''; RETURN OLD; END'; \
-             CREATE TRIGGER meanwhile BEFORE DELETE ON rate_limits FOR EACH ROW EXECUTE FUNCTION replace_password()",
+             'BEGIN UPDATE users SET hashed_password = ''other''; RETURN NEW; END'; \
+             CREATE TRIGGER meanwhile BEFORE INSERT ON rate_limits FOR EACH ROW EXECUTE FUNCTION replace_password()",
         )
         .await;
     let hash = app.db.text("SELECT hashed_password FROM users").await;

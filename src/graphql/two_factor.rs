@@ -1,0 +1,170 @@
+//! The second factor: setting it up, proving it, and taking it off.
+
+use async_graphql::{Context, Object, SimpleObject};
+
+use crate::error::{Result, UserError};
+use crate::graphql::account::UserIdInput;
+use crate::graphql::context::ContextExt as _;
+use crate::graphql::directive::{cost, public, requires_permission, requires_session};
+use crate::graphql::error::settle;
+use crate::graphql::login::{SignInPayload, outcome};
+use crate::graphql::node::Kind;
+use crate::graphql::role::AccountPayload;
+use crate::models::permission::SystemPermission;
+use crate::models::two_factor::TwoFactorState;
+use crate::models::user::User;
+use crate::scalar::DateTime;
+use crate::services::confirm::ConfirmIdentityInput;
+use crate::services::login::TokenDelivery;
+use crate::services::two_factor::{self, ConfirmTwoFactorInput, VerifyTwoFactorInput};
+
+/// State of the second factor.
+#[Object(name = "TwoFactorStatus")]
+impl TwoFactorState {
+    /// When its device was confirmed; null while it is off.
+    async fn confirmed_at(&self) -> Option<DateTime> {
+        self.confirmed_at
+    }
+
+    /// Signing in asks for it.
+    #[graphql(name = "enabled")]
+    async fn is_enabled(&self) -> bool {
+        self.enabled()
+    }
+
+    /// Recovery codes that have not been used.
+    #[graphql(name = "recoveryCodesLeft")]
+    async fn left(&self) -> i32 {
+        i32::try_from(self.recovery_codes_left).unwrap_or(i32::MAX)
+    }
+}
+
+/// What the device needs.
+#[derive(SimpleObject)]
+pub struct EnableTwoFactorPayload {
+    /// Always empty.
+    errors: Vec<UserError>,
+    /// What the device needs.
+    setup: Option<TwoFactorSetup>,
+}
+
+/// Shown once, until it is confirmed or runs out.
+#[derive(SimpleObject)]
+pub struct TwoFactorSetup {
+    /// When the first code must have been shown.
+    expires_at: DateTime,
+    /// To be drawn as a QR code by the client.
+    otpauth_uri: String,
+    /// The same secret for typing in.
+    secret: String,
+}
+
+/// New recovery codes.
+#[derive(SimpleObject)]
+pub struct RecoveryCodesPayload {
+    /// Why there are none; empty on success.
+    errors: Vec<UserError>,
+    /// Shown this once; only hashes are kept.
+    recovery_codes: Option<Vec<String>>,
+    /// The account.
+    user: Option<User>,
+}
+
+impl RecoveryCodesPayload {
+    fn new(made: Option<(User, Vec<String>)>, errors: Vec<UserError>) -> Self {
+        let (user, recovery_codes) = made.unzip();
+        Self {
+            errors,
+            recovery_codes,
+            user,
+        }
+    }
+}
+
+/// The second factor.
+#[derive(Default)]
+pub struct TwoFactorMutation;
+
+#[Object]
+impl TwoFactorMutation {
+    /// Finish setting up the second factor; returns the recovery codes once. Other sessions end.
+    #[graphql(directive = requires_session::apply(true, true))]
+    async fn confirm_two_factor(
+        &self,
+        ctx: &Context<'_>,
+        input: ConfirmTwoFactorInput,
+    ) -> Result<Option<RecoveryCodesPayload>> {
+        let actor = ctx.actor_before_second_factor()?;
+        let (made, errors) = settle(ctx, two_factor::confirm(ctx.app(), actor, &input).await)?;
+        Ok(Some(RecoveryCodesPayload::new(made, errors)))
+    }
+
+    /// Switch the second factor off. Other sessions end. Refused where one is compulsory.
+    #[graphql(directive = requires_session::apply(true, false), directive = cost::apply(20))]
+    async fn disable_two_factor(
+        &self,
+        ctx: &Context<'_>,
+        input: ConfirmIdentityInput,
+    ) -> Result<Option<AccountPayload>> {
+        let result = two_factor::disable(ctx.app(), ctx.actor()?, input).await;
+        let (user, errors) = settle(ctx, result)?;
+        Ok(Some(AccountPayload { errors, user }))
+    }
+
+    /// Begin setting up the second factor; nothing changes until it is confirmed. Where it is on, the new
+    /// device takes the place of the one before then.
+    #[graphql(directive = requires_session::apply(true, true))]
+    async fn enable_two_factor(&self, ctx: &Context<'_>) -> Result<Option<EnableTwoFactorPayload>> {
+        let actor = ctx.actor_before_second_factor()?;
+        let (setup, errors) = settle(ctx, two_factor::enable(ctx.app(), actor).await)?;
+        let setup = setup.map(|setup| TwoFactorSetup {
+            expires_at: setup.expires_at,
+            otpauth_uri: setup.otpauth_uri,
+            secret: setup.secret,
+        });
+        Ok(Some(EnableTwoFactorPayload { errors, setup }))
+    }
+
+    /// Throw away the old recovery codes and return new ones once.
+    #[graphql(directive = requires_session::apply(true, false), directive = cost::apply(20))]
+    async fn regenerate_recovery_codes(
+        &self,
+        ctx: &Context<'_>,
+        input: ConfirmIdentityInput,
+    ) -> Result<Option<RecoveryCodesPayload>> {
+        let result = two_factor::regenerate(ctx.app(), ctx.actor()?, input).await;
+        let (made, errors) = settle(ctx, result)?;
+        Ok(Some(RecoveryCodesPayload::new(made, errors)))
+    }
+
+    /// Take the second factor off an account whose owner lost it. Its sessions end.
+    #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false))]
+    async fn reset_two_factor(
+        &self,
+        ctx: &Context<'_>,
+        input: UserIdInput,
+    ) -> Result<Option<AccountPayload>> {
+        let id = Kind::User.uuid(&input.user_id);
+        let (user, errors) = settle(ctx, two_factor::reset(ctx.app(), ctx.actor()?, id).await)?;
+        Ok(Some(AccountPayload { errors, user }))
+    }
+
+    /// Second step of a sign-in: a code from the device or a recovery code. The tokens come as the first
+    /// step asked for.
+    #[graphql(directive = public::apply(), directive = cost::apply(20))]
+    async fn verify_two_factor(
+        &self,
+        ctx: &Context<'_>,
+        input: VerifyTwoFactorInput,
+    ) -> Result<Option<SignInPayload>> {
+        let caller = ctx.caller();
+        let may_deliver = |delivery| match delivery {
+            TokenDelivery::Body => Ok(()),
+            TokenDelivery::Cookie => caller.cookies().may_be_set(),
+        };
+        let result = two_factor::verify(ctx.app(), caller.client(), input, may_deliver).await;
+        let (verified, errors) = settle(ctx, result)?;
+        let result = verified.map(|verified| outcome(ctx, verified.sign_in, verified.delivery));
+        Ok(Some(SignInPayload { errors, result }))
+    }
+}

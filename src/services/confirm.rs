@@ -1,0 +1,115 @@
+//! Proving again to be the person behind a session.
+
+use async_graphql::OneofObject;
+use diesel_async::AsyncConnection as _;
+
+use crate::app::App;
+use crate::auth::requester::Actor;
+use crate::db::Conn;
+use crate::error::{Error, Result, UserError, UserErrorCode};
+use crate::models::session::Session;
+use crate::models::two_factor::TwoFactorState;
+use crate::models::user::User;
+use crate::services::password;
+use crate::services::two_factor::{self, Code};
+
+/// Proof that the person at the keyboard owns the account.
+#[derive(OneofObject)]
+pub enum ConfirmIdentityInput {
+    /// The password of the account; not enough where the second factor is on.
+    #[graphql(secret)]
+    Password(String),
+    /// Six digits from the device, or a recovery code.
+    #[graphql(secret)]
+    TwoFactorCode(String),
+}
+
+const CODE: [&str; 2] = ["input", "twoFactorCode"];
+
+/// A proof that was found right.
+#[must_use = "a proof counts once it is taken"]
+pub enum Proof {
+    /// The password.
+    Password,
+    /// A code of the second factor.
+    Code(Code),
+}
+
+/// Checks a proof. Where the second factor is on, a password alone is none.
+///
+/// # Errors
+/// `INVALID_CREDENTIALS` for a wrong password, `TOKEN_REJECTED` for a wrong code, `REJECTED` for a proof that
+/// is not enough or where there have been too many wrong codes, `TOO_MANY_ATTEMPTS`;
+/// [`Error::RateLimited`] when too many passwords wait to be verified.
+pub async fn check(app: &App, actor: &Actor, input: ConfirmIdentityInput) -> Result<Proof> {
+    let user = actor.user_id();
+    match input {
+        ConfirmIdentityInput::Password(password) => {
+            let path = ["input", "password"];
+            let state = TwoFactorState::of(&mut *app.db.conn().await?, user).await?;
+            if state.enabled() {
+                return Err(not_enough());
+            }
+            password::confirm(app, actor, &path, password).await?;
+            Ok(Proof::Password)
+        }
+        ConfirmIdentityInput::TwoFactorCode(code) => {
+            let mut conn = app.db.conn().await?;
+            let code = two_factor::check(app, &mut conn, user, &CODE, &code).await?;
+            Ok(Proof::Code(code))
+        }
+    }
+}
+
+impl Proof {
+    /// Whether it proves a second factor.
+    #[must_use]
+    pub fn is_second_factor(&self) -> bool {
+        !matches!(self, Self::Password)
+    }
+
+    /// Uses the proof up. Belongs into the transaction of what it allows, which holds the account locked.
+    ///
+    /// # Errors
+    /// `TOKEN_REJECTED` for a code that was used meanwhile.
+    pub async fn take(self, app: &App, conn: &mut Conn, actor: &Actor) -> Result<()> {
+        match self {
+            // Switched on meanwhile.
+            Self::Password if TwoFactorState::of(conn, actor.user_id()).await?.enabled() => {
+                Err(not_enough())
+            }
+            Self::Password => Ok(()),
+            Self::Code(code) => {
+                let taken = two_factor::take(app, conn, actor.user_id(), &CODE, &code).await;
+                taken.map(drop)
+            }
+        }
+    }
+}
+
+fn not_enough() -> Error {
+    let message = "The second factor is on: prove that instead.";
+    UserError::at(UserErrorCode::Rejected, &["input", "password"], message).into()
+}
+
+/// Notes that the person behind the caller's session is at the keyboard.
+///
+/// # Errors
+/// As [`check`]; [`Error::Unauthenticated`] if the session ended meanwhile.
+pub async fn reauthenticate(
+    app: &App,
+    actor: &Actor,
+    input: ConfirmIdentityInput,
+) -> Result<Session> {
+    let proof = check(app, actor, input).await?;
+    let mut conn = app.db.conn().await?;
+    conn.transaction(async |conn| {
+        User::lock(conn, actor.user_id()).await?;
+        let second_factor = proof.is_second_factor();
+        proof.take(app, conn, actor).await?;
+        let session = actor.session_id();
+        let session = Session::reauthenticate(conn, session, second_factor, app.now()).await?;
+        session.ok_or(Error::Unauthenticated)
+    })
+    .await
+}

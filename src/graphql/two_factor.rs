@@ -16,7 +16,8 @@ use crate::models::user::User;
 use crate::scalar::DateTime;
 use crate::services::confirm::ConfirmIdentityInput;
 use crate::services::login::TokenDelivery;
-use crate::services::two_factor::{self, ConfirmTwoFactorInput, VerifyTwoFactorInput};
+use crate::services::second_step::{self, VerifyTwoFactorInput};
+use crate::services::two_factor::{self, ConfirmTwoFactorInput};
 
 /// State of the second factor.
 #[Object(name = "TwoFactorStatus")]
@@ -162,7 +163,7 @@ impl TwoFactorMutation {
             TokenDelivery::Body => Ok(()),
             TokenDelivery::Cookie => caller.cookies().may_be_set(),
         };
-        let result = two_factor::verify(ctx.app(), caller.client(), input, may_deliver).await;
+        let result = second_step::verify(ctx.app(), caller.client(), input, may_deliver).await;
         let (verified, errors) = settle(ctx, result)?;
         let result = verified.map(|verified| outcome(ctx, verified.sign_in, verified.delivery));
         Ok(Some(SignInPayload { errors, result }))

@@ -10,8 +10,8 @@ use crate::error::{Error, Result, UserError, UserErrorCode};
 use crate::models::session::Session;
 use crate::models::two_factor::TwoFactorState;
 use crate::models::user::User;
+use crate::services::codes::{self, Code};
 use crate::services::password;
-use crate::services::two_factor::{self, Code};
 
 /// Proof that the person at the keyboard owns the account.
 #[derive(OneofObject)]
@@ -55,7 +55,7 @@ pub async fn check(app: &App, actor: &Actor, input: ConfirmIdentityInput) -> Res
         }
         ConfirmIdentityInput::TwoFactorCode(code) => {
             let mut conn = app.db.conn().await?;
-            let code = two_factor::check(app, &mut conn, user, &CODE, &code).await?;
+            let code = codes::check(app, &mut conn, user, &CODE, &code).await?;
             Ok(Proof::Code(code))
         }
     }
@@ -80,7 +80,7 @@ impl Proof {
             }
             Self::Password => Ok(()),
             Self::Code(code) => {
-                let taken = two_factor::take(app, conn, actor.user_id(), &CODE, &code).await;
+                let taken = codes::take(app, conn, actor.user_id(), &CODE, &code).await;
                 taken.map(drop)
             }
         }

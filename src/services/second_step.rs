@@ -1,0 +1,156 @@
+//! The second step of a sign-in: a code completes what a password or a provider began.
+
+use async_graphql::InputObject;
+use diesel_async::AsyncConnection as _;
+
+use crate::app::App;
+use crate::auth::requester::ClientInfo;
+use crate::crypto::token::TokenHash;
+use crate::db::Conn;
+use crate::error::{Error, Result, UserError, UserErrorCode};
+use crate::models::credentials::Credentials;
+use crate::models::rate_limit;
+use crate::models::session::SignInMethod;
+use crate::models::two_factor_challenge::TwoFactorChallenge;
+use crate::services::limits::{self, Limit};
+use crate::services::login::TokenDelivery;
+use crate::services::sign_in::{self, Opening, SignIn};
+use crate::services::{codes, devices};
+
+/// Second step of a sign-in.
+#[derive(InputObject)]
+pub struct VerifyTwoFactorInput {
+    /// From `TwoFactorRequired`.
+    #[graphql(secret)]
+    pub challenge_token: String,
+    /// Six digits, or a recovery code.
+    #[graphql(secret)]
+    pub code: String,
+    /// Skip the second step on this device for 30 days, or as long as the server is set to.
+    #[graphql(default = false)]
+    pub trust_device: bool,
+}
+
+/// What a second step leads to.
+pub struct Verified {
+    /// The outcome.
+    pub sign_in: SignIn,
+    /// How the tokens are to come back, as the first step said.
+    pub delivery: TokenDelivery,
+}
+
+/// Completes a sign-in with a code.
+///
+/// `may_deliver` says whether the tokens can come back in the way that the first step asked for; it is
+/// asked before the code is looked at.
+///
+/// # Errors
+/// `TOKEN_REJECTED` for a challenge that is unknown, used up, past its end or of another device, and for a
+/// wrong code; `REJECTED` after too many wrong codes; `TOO_MANY_ATTEMPTS`; what `may_deliver` says.
+pub async fn verify(
+    app: &App,
+    client: &ClientInfo,
+    input: VerifyTwoFactorInput,
+    may_deliver: impl FnOnce(TokenDelivery) -> Result<()>,
+) -> Result<Verified> {
+    limits::take(app, Limit::Token, client, "").await?;
+    let now = app.now();
+    let mut conn = app.db.conn().await?;
+    let challenge = open_challenge(app, &mut conn, client, &input.challenge_token).await?;
+    let user = challenge.user_id;
+    let delivery = if challenge.in_cookies {
+        TokenDelivery::Cookie
+    } else {
+        TokenDelivery::Body
+    };
+    may_deliver(delivery)?;
+    let path = ["input", "code"];
+    let code = codes::check(app, &mut conn, user, &path, &input.code).await?;
+    conn.transaction(async |conn| {
+        let account = Credentials::lock(conn, user).await?;
+        let account = account.ok_or_else(challenge_rejected)?;
+        if !challenge.consume(conn, now).await? {
+            return Err(challenge_rejected());
+        }
+        let method = codes::take(app, conn, user, &path, &code).await?;
+        complete(
+            app,
+            conn,
+            client,
+            &account,
+            &challenge,
+            method,
+            input.trust_device,
+        )
+        .await
+    })
+    .await
+    .map(|sign_in| Verified { sign_in, delivery })
+}
+
+/// The live challenge with this token that began on the same device, with one try taken.
+///
+/// # Errors
+/// `TOKEN_REJECTED` at the challenge token.
+pub async fn open_challenge(
+    app: &App,
+    conn: &mut Conn,
+    client: &ClientInfo,
+    token: &str,
+) -> Result<TwoFactorChallenge> {
+    let challenge = TwoFactorChallenge::live(conn, &TokenHash::of(token), app.now()).await?;
+    let challenge = challenge
+        .filter(|challenge| {
+            challenge.device_hash == devices::device_hash(client, challenge.user_id)
+        })
+        .ok_or_else(challenge_rejected)?;
+    // Counted before anything is compared: of many tries at once only so many are looked at.
+    if !challenge.begin_try(conn).await? {
+        return Err(challenge_rejected());
+    }
+    Ok(challenge)
+}
+
+/// Opens the session of a sign-in whose second factor was just proved by `method`. Belongs into the
+/// transaction that has locked the account and consumed the challenge.
+///
+/// # Errors
+/// If the database cannot answer or signing fails; `TOKEN_REJECTED` if the account was closed.
+pub async fn complete(
+    app: &App,
+    conn: &mut Conn,
+    client: &ClientInfo,
+    account: &Credentials,
+    challenge: &TwoFactorChallenge,
+    method: SignInMethod,
+    trust_device: bool,
+) -> Result<SignIn> {
+    let keys = challenge.forgiven_keys.iter();
+    let keys: Vec<&[u8]> = keys.map(Vec::as_slice).collect();
+    rate_limit::forget(conn, &keys).await?;
+    let trusted_device = if trust_device {
+        sign_in::trust_device(app, conn, account.id).await?
+    } else {
+        None
+    };
+    let opening = Opening {
+        methods: vec![challenge.method, method],
+        second_factor: true,
+        proved_at: app.now(),
+        remember_me: challenge.remember_me,
+    };
+    let finished = sign_in::finish(app, conn, client, account, &opening).await?;
+    let mut finished = finished.ok_or_else(challenge_rejected)?;
+    if let SignIn::SignedIn(signed_in) = &mut finished {
+        signed_in.trusted_device = trusted_device;
+    }
+    Ok(finished)
+}
+
+/// What is said of a sign-in that cannot be continued.
+#[must_use]
+pub fn challenge_rejected() -> Error {
+    let message = "This sign-in is unknown, used up or past its end. Begin anew.";
+    let path = ["input", "challengeToken"];
+    UserError::at(UserErrorCode::TokenRejected, &path, message).into()
+}

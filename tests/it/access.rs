@@ -22,7 +22,7 @@ use Outcome::{Allowed as A, Forbidden as F, Unauthenticated as U};
 /// A root field, a document that uses it, and what comes of it for nobody, an account that has not
 /// proved its address, a user, a moderator and an administrator. `ID` stands for the id of another
 /// account, `ROLE` for that of the role `moderator`.
-pub const FIELDS: [(&str, &str, [Outcome; 5]); 36] = [
+pub const FIELDS: [(&str, &str, [Outcome; 5]); 42] = [
     (
         "Query.authOptions",
         "{ authOptions { registrationOpen } }",
@@ -173,6 +173,36 @@ pub const FIELDS: [(&str, &str, [Outcome; 5]); 36] = [
         [U, U, F, F, A],
     ),
     (
+        "Mutation.enableTwoFactor",
+        "mutation { enableTwoFactor { errors { code } } }",
+        [U, U, A, A, A],
+    ),
+    (
+        "Mutation.confirmTwoFactor",
+        "mutation { confirmTwoFactor(input: { code: \"000000\" }) { errors { code } } }",
+        [U, U, A, A, A],
+    ),
+    (
+        "Mutation.disableTwoFactor",
+        "mutation { disableTwoFactor(input: { twoFactorCode: \"000000\" }) { errors { code } } }",
+        [U, U, A, A, A],
+    ),
+    (
+        "Mutation.regenerateRecoveryCodes",
+        "mutation { regenerateRecoveryCodes(input: { twoFactorCode: \"000000\" }) { errors { code } } }",
+        [U, U, A, A, A],
+    ),
+    (
+        "Mutation.resetTwoFactor",
+        "mutation { resetTwoFactor(input: { userId: \"ID\" }) { errors { code } } }",
+        [U, U, F, F, A],
+    ),
+    (
+        "Mutation.verifyTwoFactor",
+        "mutation { verifyTwoFactor(input: { challengeToken: \"x\", code: \"000000\" }) { errors { code } } }",
+        [A; 5],
+    ),
+    (
         "Query.__schema",
         "{ __schema { queryType { name } } }",
         [A, U, A, A, A],
@@ -301,6 +331,7 @@ fn selection(field: &str) -> String {
         "background" | "profile" => format!("{field} {{ updatedAt }}"),
         "personalization" => format!("{field} {{ recommendedContent }}"),
         "roles" => format!("{field} {{ name }}"),
+        "twoFactor" => format!("{field} {{ enabled }}"),
         "sessions" => format!("{field} {{ nodes {{ id }} }}"),
         "verifications" => format!("{field} {{ kind }}"),
         _ => field.to_owned(),

@@ -45,7 +45,10 @@ async fn access_tokens_say_who_without_saying_anything_personal() {
         .map(String::as_str)
         .collect();
     names.sort_unstable();
-    assert_eq!(names, ["aud", "exp", "iat", "iss", "jti", "sid", "sub"]);
+    assert_eq!(
+        names,
+        ["amr", "aud", "exp", "iat", "iss", "jti", "sid", "sub"]
+    );
     assert_eq!(parts[1]["sub"], ada.uuid);
     assert_eq!(
         (&parts[1]["aud"], &parts[1]["iss"]),

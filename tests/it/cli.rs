@@ -8,6 +8,7 @@ use clap::Args as _;
 use secrecy::ExposeSecret as _;
 
 use crate::harness::Program;
+use crate::harness::app::MASTER_KEY;
 use crate::harness::app::config;
 use crate::harness::db::TestDb;
 
@@ -230,7 +231,8 @@ fn production_names_all_unsafe_settings_at_once() {
         bare.stderr,
         "error: the settings cannot hold:\n  \
          production: DATABASE_URL is missing; the server's own database is for development\n  \
-         production: CARDEA_PUBLIC_URL must be an https address\n"
+         production: CARDEA_PUBLIC_URL must be an https address\n  \
+         production: CARDEA_MASTER_KEY or CARDEA_MASTER_KEY_FILE is missing; keep it apart from the database and its backups\n"
     );
     let program = program
         .with("CARDEA_PUBLIC_URL", "http://example.org")
@@ -238,10 +240,11 @@ fn production_names_all_unsafe_settings_at_once() {
         .with("CARDEA_PLAYGROUND", "true")
         .with("CARDEA_ARGON2_MEMORY_KIB", "8");
     let checked = program.run(&["config", "check"]);
-    assert_eq!(checked.stdout.lines().count(), 5, "{checked:?}");
+    assert_eq!(checked.stdout.lines().count(), 6, "{checked:?}");
     for named in [
         "DATABASE_URL",
         "CARDEA_PUBLIC_URL",
+        "CARDEA_MASTER_KEY",
         "CARDEA_INBOX",
         "CARDEA_PLAYGROUND",
         "argon2",
@@ -256,6 +259,7 @@ async fn production_does_not_migrate_by_itself() {
     let db = TestDb::empty().await;
     let program = Program::on(&db.url())
         .with("CARDEA_MODE", "production")
+        .with("CARDEA_MASTER_KEY", MASTER_KEY)
         .with("CARDEA_PUBLIC_URL", "https://accounts.example.org");
     assert!(program.run(&[]).error().contains("run `cardea migrate up`"));
     program.run(&["migrate", "up"]).success();

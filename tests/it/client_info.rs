@@ -6,6 +6,7 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderValue, Request, header};
 use serde_json::{Value, json};
 
+use crate::harness::app::MASTER_KEY;
 use crate::harness::app::PASSWORD;
 use crate::harness::raw::graphql_url;
 use crate::harness::{Answer, Program, TestApp};
@@ -205,6 +206,7 @@ fn a_list_of_proxies_that_cannot_be_read_or_trusts_everybody_is_refused() {
     ] {
         let program = Program::new()
             .with("CARDEA_MODE", "production")
+            .with("CARDEA_MASTER_KEY", MASTER_KEY)
             .with("CARDEA_PUBLIC_URL", "https://accounts.example.org")
             .with("DATABASE_URL", "postgres://a:b@127.0.0.1:1/c")
             .with("CARDEA_TRUSTED_PROXIES", list);

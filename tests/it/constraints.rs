@@ -23,9 +23,23 @@ const ROWS: &str = "
     INSERT INTO role_permissions (role_id, permission_id) VALUES ('00000000-0000-0000-0000-000000000003', '00000000-0000-0000-0000-000000000004');
     INSERT INTO user_roles (user_id, role_id, assigned_at, assigned_by) VALUES
         ('00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-000000000003', now(), '00000000-0000-0000-0000-000000000002');
-    INSERT INTO sessions (id, user_id, refresh_token_hash, remember_me, created_at, last_accessed_at, authenticated_at, expires_at) VALUES
-        ('00000000-0000-0000-0000-000000000005', '00000000-0000-0000-0000-000000000001', decode(repeat('05', 32), 'hex'), true, now(), now(), now(), now() + INTERVAL '30 days'),
-        ('00000000-0000-0000-0000-000000000006', '00000000-0000-0000-0000-000000000001', decode(repeat('06', 32), 'hex'), false, now(), now(), now(), now());
+    INSERT INTO sessions (id, user_id, refresh_token_hash, remember_me, created_at, last_accessed_at, authenticated_at, expires_at, methods) VALUES
+        ('00000000-0000-0000-0000-000000000005', '00000000-0000-0000-0000-000000000001', decode(repeat('05', 32), 'hex'), true, now(), now(), now(), now() + INTERVAL '30 days', '{password,totp}'),
+        ('00000000-0000-0000-0000-000000000006', '00000000-0000-0000-0000-000000000001', decode(repeat('06', 32), 'hex'), false, now(), now(), now(), now(), '{}');
+    INSERT INTO data_keys (user_id, wrapped_key, master_key_id, created_at) VALUES
+        ('00000000-0000-0000-0000-000000000001', decode(repeat('21', 61), 'hex'), decode(repeat('22', 8), 'hex'), now());
+    INSERT INTO two_factor_secrets (id, user_id, sealed_secret, last_step, created_at, confirmed_at) VALUES
+        ('00000000-0000-0000-0000-000000000021', '00000000-0000-0000-0000-000000000001', 'x', 1, now(), now()),
+        ('00000000-0000-0000-0000-000000000022', '00000000-0000-0000-0000-000000000001', 'x', NULL, now(), NULL);
+    INSERT INTO recovery_codes (id, user_id, code_hash, created_at) VALUES
+        ('00000000-0000-0000-0000-000000000023', '00000000-0000-0000-0000-000000000001', decode(repeat('23', 32), 'hex'), now()),
+        ('00000000-0000-0000-0000-000000000024', '00000000-0000-0000-0000-000000000001', decode(repeat('24', 32), 'hex'), now());
+    INSERT INTO two_factor_challenges (token_hash, user_id, method, remember_me, in_cookies, device_hash, forgiven_keys, created_at, expires_at) VALUES
+        (decode(repeat('25', 32), 'hex'), '00000000-0000-0000-0000-000000000001', 'password', false, false, decode(repeat('26', 32), 'hex'), '{}', now(), now());
+    INSERT INTO trusted_devices (token_hash, user_id, created_at, expires_at) VALUES
+        (decode(repeat('27', 32), 'hex'), '00000000-0000-0000-0000-000000000001', now(), now());
+    INSERT INTO login_events (id, user_id, methods, occurred_at) VALUES
+        ('00000000-0000-0000-0000-000000000028', '00000000-0000-0000-0000-000000000001', '{password}', now());
     INSERT INTO spent_refresh_tokens (token_hash, session_id, spent_at) VALUES (decode(repeat('15', 32), 'hex'), '00000000-0000-0000-0000-000000000005', now());
     INSERT INTO email_changes (id, user_id, new_email, old_email, requested_at) VALUES
         ('00000000-0000-0000-0000-00000000000d', '00000000-0000-0000-0000-000000000001', 'eve@example.org', 'ada@example.org', now());
@@ -98,6 +112,44 @@ const BROKEN: &[(&str, &[&str])] = &[
         "UPDATE users SET status = ''",
     ]),
     ("users_login_count_positive", &["UPDATE users SET login_count = -1"]),
+
+    ("data_keys_pkey", &["INSERT INTO data_keys SELECT * FROM data_keys"]),
+    ("data_keys_user_id_fkey", &["UPDATE data_keys SET user_id = gen_random_uuid()"]),
+    ("data_keys_wrapped_key_length", &["UPDATE data_keys SET wrapped_key = 'x'"]),
+    ("data_keys_master_key_id_length", &["UPDATE data_keys SET master_key_id = 'x'"]),
+
+    ("two_factor_secrets_pkey", &["UPDATE two_factor_secrets SET id = '00000000-0000-0000-0000-000000000021'"]),
+    ("two_factor_secrets_user_id_fkey", &["UPDATE two_factor_secrets SET user_id = gen_random_uuid()"]),
+    ("two_factor_secrets_wrong_codes_bound", &[
+        "UPDATE two_factor_secrets SET wrong_codes = -1",
+        "UPDATE two_factor_secrets SET wrong_codes = 101",
+    ]),
+    ("two_factor_secrets_confirmed_whole", &["UPDATE two_factor_secrets SET last_step = NULL"]),
+    ("two_factor_secrets_confirmed_key", &["UPDATE two_factor_secrets SET confirmed_at = now(), last_step = 1"]),
+    ("two_factor_secrets_pending_key", &["UPDATE two_factor_secrets SET confirmed_at = NULL"]),
+
+    ("recovery_codes_pkey", &["UPDATE recovery_codes SET id = '00000000-0000-0000-0000-000000000023'"]),
+    ("recovery_codes_user_id_fkey", &["UPDATE recovery_codes SET user_id = gen_random_uuid()"]),
+    ("recovery_codes_code_hash_key", &["UPDATE recovery_codes SET code_hash = decode(repeat('23', 32), 'hex')"]),
+    ("recovery_codes_code_hash_length", &["UPDATE recovery_codes SET code_hash = 'x'"]),
+
+    ("two_factor_challenges_pkey", &["INSERT INTO two_factor_challenges SELECT * FROM two_factor_challenges"]),
+    ("two_factor_challenges_user_id_fkey", &["UPDATE two_factor_challenges SET user_id = gen_random_uuid()"]),
+    ("two_factor_challenges_token_hash_length", &["UPDATE two_factor_challenges SET token_hash = 'x'"]),
+    ("two_factor_challenges_device_hash_length", &["UPDATE two_factor_challenges SET device_hash = 'x'"]),
+    ("two_factor_challenges_method_known", &["UPDATE two_factor_challenges SET method = 'luck'"]),
+    ("two_factor_challenges_tries_bound", &[
+        "UPDATE two_factor_challenges SET tries = -1",
+        "UPDATE two_factor_challenges SET tries = 6",
+    ]),
+
+    ("trusted_devices_pkey", &["INSERT INTO trusted_devices SELECT * FROM trusted_devices"]),
+    ("trusted_devices_user_id_fkey", &["UPDATE trusted_devices SET user_id = gen_random_uuid()"]),
+    ("trusted_devices_token_hash_length", &["UPDATE trusted_devices SET token_hash = 'x'"]),
+
+    ("login_events_pkey", &["INSERT INTO login_events SELECT * FROM login_events"]),
+    ("login_events_user_id_fkey", &["UPDATE login_events SET user_id = gen_random_uuid()"]),
+    ("login_events_methods_known", &["UPDATE login_events SET methods = '{luck}'"]),
 
     ("username_reservations_pkey", &["INSERT INTO username_reservations SELECT 'kept', id, now() FROM users, generate_series(1, 2) LIMIT 2"]),
     ("username_reservations_user_id_fkey", &["INSERT INTO username_reservations VALUES ('kept', gen_random_uuid(), now())"]),
@@ -218,6 +270,7 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("sessions_user_agent_length", &["UPDATE sessions SET user_agent = repeat('ä', 513)"]),
     ("sessions_expires_at_bound", &["UPDATE sessions SET expires_at = created_at + INTERVAL '30 days 1 second'"]),
     ("sessions_revoked_reason_known", &["UPDATE sessions SET revoked_at = now(), revoked_reason = 'whim'"]),
+    ("sessions_methods_known", &["UPDATE sessions SET methods = '{password,luck}'"]),
     ("sessions_revoked_whole", &[
         "UPDATE sessions SET revoked_at = now()",
         "UPDATE sessions SET revoked_reason = 'logout'",
@@ -281,6 +334,11 @@ const TRIGGERS: &[(&str, &str)] = &[
     ("user_roles_access", ""),
     ("users_access_delete", ""),
     ("users_access_update", ""),
+    // Tell of second factors; `two_factor_compulsory` has their tests.
+    ("roles_access", ""),
+    ("two_factor_secrets_access_delete", ""),
+    ("two_factor_secrets_access_insert", ""),
+    ("two_factor_secrets_access_update", ""),
 ];
 
 async fn with_rows() -> TestDb {
@@ -416,6 +474,11 @@ async fn with_an_account_goes_all_that_belongs_to_it() {
         "known_devices",
         "verification_tokens",
         "password_history",
+        "data_keys",
+        "two_factor_secrets",
+        "recovery_codes",
+        "two_factor_challenges",
+        "trusted_devices",
     ] {
         assert_eq!(
             db.text(&format!("SELECT count(*)::text FROM {table}"))
@@ -424,5 +487,11 @@ async fn with_an_account_goes_all_that_belongs_to_it() {
             "{table}"
         );
     }
+    let counted = "SELECT count(*)::text FROM login_events WHERE user_id IS NULL";
+    assert_eq!(
+        db.text(counted).await,
+        "1",
+        "statistics stay, without a name"
+    );
     assert_eq!(db.text("SELECT count(*)::text FROM roles").await, "4");
 }

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::Method;
 use serde_json::json;
 
+use crate::harness::app::MASTER_KEY;
 use crate::harness::app::config;
 use crate::harness::{Answer, Program, TestApp};
 
@@ -261,6 +262,7 @@ fn production_refuses_origins_that_anybody_between_could_speak_for() {
     let program = |list: &str| {
         Program::new()
             .with("CARDEA_MODE", "production")
+            .with("CARDEA_MASTER_KEY", MASTER_KEY)
             .with("CARDEA_PUBLIC_URL", "https://accounts.example.org")
             .with("DATABASE_URL", "postgres://a:b@127.0.0.1:1/c")
             .with("CARDEA_CORS_ORIGINS", list)

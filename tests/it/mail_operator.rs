@@ -3,6 +3,7 @@
 use cardea::worker;
 use serde_json::json;
 
+use crate::harness::app::MASTER_KEY;
 use crate::harness::app::email;
 use crate::harness::process::until;
 use crate::harness::smtp::MailServer;
@@ -148,6 +149,7 @@ fn settings_of_the_mail_server_are_checked_before_anything_starts_and_never_repe
     assert!(!wrong.contains("hush"), "{wrong}");
     let production = [
         ("CARDEA_MODE", "production"),
+        ("CARDEA_MASTER_KEY", MASTER_KEY),
         ("CARDEA_PUBLIC_URL", "https://accounts.example.org"),
         ("DATABASE_URL", "postgres://cardea@db.example.org/cardea"),
         ("CARDEA_MAIL_FROM", "no-reply@example.org"),

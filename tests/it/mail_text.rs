@@ -54,6 +54,14 @@ fn every_mail() -> Vec<Mail> {
             user_agent: Some("curl/8.5.0".to_owned()),
         },
         Mail::SessionReuse,
+        Mail::TwoFactorEnabled,
+        Mail::TwoFactorDisabled,
+        Mail::TwoFactorReset,
+        Mail::RecoveryCodesReplaced,
+        Mail::RecoveryCodeUsed { left: 9 },
+        Mail::WrongCodes {
+            forgot_link: link(),
+        },
         Mail::AccountClosed {
             link: Some(link()),
             hours,

@@ -9,6 +9,7 @@ use cardea::db::single_connection;
 use diesel_async::SimpleAsyncConnection as _;
 use serde_json::{Value, json};
 
+use crate::harness::app::MASTER_KEY;
 use crate::harness::app::{config, email};
 use crate::harness::db::TestDb;
 use crate::harness::http::{connect, post, read};
@@ -35,7 +36,11 @@ async fn a_given_database_is_used_and_no_other_started() {
     server.register("ada");
     let told = server.stop("TERM").success();
     assert!(!told.contains("own PostgreSQL"), "{told}");
-    assert!(!program.data_dir().exists());
+    let files = std::fs::read_dir(program.data_dir()).expect("the folder of the master key");
+    let names: Vec<_> = files
+        .map(|file| file.expect("a file").file_name())
+        .collect();
+    assert_eq!(names, ["master.key"]);
     assert_eq!(db.text("SELECT email FROM users").await, email("ada"));
 }
 
@@ -87,6 +92,7 @@ async fn production_shows_no_tools_and_insists_on_https() {
     let db = TestDb::new(&config(&[]).database).await;
     let program = Program::on(&db.url())
         .with("CARDEA_MODE", "production")
+        .with("CARDEA_MASTER_KEY", MASTER_KEY)
         .with("CARDEA_PUBLIC_URL", "https://accounts.example.org")
         .with("CARDEA_INBOX", "false");
     let server = program.serve();

@@ -22,6 +22,9 @@ use crate::harness::db::TestDb;
 /// The password of every account that a test makes.
 pub const PASSWORD: &str = "Correct-Horse-7";
 
+/// Wraps the data keys of tests.
+pub const MASTER_KEY: &str = "Q2FyZGVhJ3MgdGVzdHMgc2VhbCBieSBrZXkgbm8gMSE=";
+
 pub struct TestApp {
     pub app: App,
     pub router: Router,
@@ -53,7 +56,8 @@ pub fn config(arguments: &[&str]) -> Config {
         "--mail-requests-per-network=100000",
         "--tokens-per-network=100000",
         "--code-tries=100000",
-        "--master-key=Q2FyZGVhJ3MgdGVzdHMgc2VhbCBieSBrZXkgbm8gMSE=",
+        "--master-key",
+        MASTER_KEY,
     ];
     // The last of two equal flags holds.
     Settings::parse_from(defaults.iter().chain(arguments)).config

@@ -59,7 +59,7 @@ impl<'a> Client<'a> {
 }
 
 /// Every code of the top-level `errors` list; a new one is one more for clients to know.
-const KNOWN_CODES: [&str; 12] = [
+const KNOWN_CODES: [&str; 13] = [
     "BAD_USER_INPUT",
     "FORBIDDEN",
     "GRAPHQL_PARSE_FAILED",
@@ -71,6 +71,7 @@ const KNOWN_CODES: [&str; 12] = [
     "RATE_LIMITED",
     "REAUTHENTICATION_REQUIRED",
     "SERVICE_UNAVAILABLE",
+    "TWO_FACTOR_REQUIRED",
     "UNAUTHENTICATED",
 ];
 

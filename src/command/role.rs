@@ -11,7 +11,7 @@ use crate::command::database::Database;
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Role {
-    /// Make a second factor compulsory for whoever holds a role, where CARDEA_TWO_FACTOR_REQUIRED is roles
+    /// Make a second factor compulsory for whoever holds a role, where the settings leave that to roles
     RequireTwoFactor {
         /// The role's name
         name: String,

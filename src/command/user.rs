@@ -11,6 +11,7 @@ use cardea::config::Config;
 use cardea::crypto::token::random;
 use cardea::error::{Error, UserError};
 use cardea::services::registration::{self, RegisterInput};
+use cardea::services::two_factor;
 use clap::{Args, Subcommand};
 
 use crate::command::database::Database;
@@ -19,6 +20,12 @@ use crate::command::database::Database;
 pub(super) enum User {
     /// Open an account whose address is taken as proved
     Create(Create),
+    /// Take the second factor off an account whose owner has lost it
+    ResetTwoFactor {
+        /// Address of the account
+        #[arg(long)]
+        email: String,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -45,21 +52,34 @@ pub(super) struct Create {
 /// # Errors
 /// One line that says what is wrong.
 pub(super) async fn run(config: Config, action: User) -> anyhow::Result<()> {
-    let User::Create(create) = action;
-    let given = if create.password_stdin {
-        Some(read_password()?)
-    } else {
-        None
+    let given = match &action {
+        User::Create(create) if create.password_stdin => Some(read_password()?),
+        _ => None,
     };
     let database = Database::open(&config).await?;
     let created = async {
         database.prepare(&config).await?;
         let app = App::new(config, database.db.clone(), Clock::system()).await?;
-        open_account(&app, create, given).await
+        match action {
+            User::Create(create) => open_account(&app, create, given).await,
+            User::ResetTwoFactor { email } => reset_two_factor(&app, &email).await,
+        }
     }
     .await;
     database.close().await?;
     created
+}
+
+async fn reset_two_factor(app: &App, email: &str) -> anyhow::Result<()> {
+    let was_on = two_factor::reset_by_operator(app, email)
+        .await
+        .map_err(explain)?;
+    match was_on {
+        None => bail!("there is no account with the address {email}"),
+        Some(false) => println!("The account has no second factor."),
+        Some(true) => println!("Took the second factor off; every session of the account ended."),
+    }
+    Ok(())
 }
 
 async fn open_account(app: &App, create: Create, given: Option<String>) -> anyhow::Result<()> {

@@ -11,6 +11,8 @@ impl Config {
     pub fn problems(&self) -> Vec<String> {
         let mut found = self.mail.problems();
         found.extend(self.links.problems());
+        found.extend(self.two_factor.problems());
+        found.extend(self.seal.problems());
         let mut check = |wrong: bool, problem: &str| {
             if wrong {
                 found.push(problem.to_owned());
@@ -84,14 +86,6 @@ impl Config {
             !(1..=720).contains(&self.session.session_hours)
                 || !(1..=30).contains(&self.session.remembered_session_days),
             "a session lives for at least an hour and at most 30 days",
-        );
-        check(
-            self.two_factor.totp_skew_steps > 1 || self.two_factor.trusted_device_days > 365,
-            "CARDEA_TOTP_SKEW_STEPS must be 0 or 1, CARDEA_TRUSTED_DEVICE_DAYS at most 365",
-        );
-        check(
-            self.seal.master_key.is_some() && self.seal.master_key_file.is_some(),
-            "CARDEA_MASTER_KEY and CARDEA_MASTER_KEY_FILE exclude each other",
         );
         check(
             self.limits.nesting > 64,

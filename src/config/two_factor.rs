@@ -61,6 +61,25 @@ pub struct SealConfig {
     pub master_key_file: Option<PathBuf>,
 }
 
+impl TwoFactorConfig {
+    /// Every setting of these that cannot hold.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let wrong = self.totp_skew_steps > 1 || self.trusted_device_days > 365;
+        let problem =
+            "CARDEA_TOTP_SKEW_STEPS must be 0 or 1, CARDEA_TRUSTED_DEVICE_DAYS at most 365";
+        wrong.then(|| problem.to_owned()).into_iter().collect()
+    }
+}
+
+impl SealConfig {
+    /// Every setting of these that cannot hold.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let wrong = self.master_key.is_some() && self.master_key_file.is_some();
+        let problem = "CARDEA_MASTER_KEY and CARDEA_MASTER_KEY_FILE exclude each other";
+        wrong.then(|| problem.to_owned()).into_iter().collect()
+    }
+}
+
 impl Config {
     /// Who must have a second factor.
     #[must_use]

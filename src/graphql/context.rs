@@ -109,6 +109,12 @@ impl Caller {
                 .contains(&id)
     }
 
+    /// Notes that a session which lacked a compulsory second factor has set one up or proved it.
+    pub fn proved_second_factor(&self, actor: &Actor) {
+        let mut proved = self.proved.lock().unwrap_or_else(PoisonError::into_inner);
+        proved.extend([actor.user_id(), actor.session_id()]);
+    }
+
     /// Notes that the request opened a session. One that lacks a compulsory second factor opens nothing.
     pub fn proved(&self, signed_in: &SignedIn) {
         if signed_in.two_factor_owed {

@@ -97,6 +97,9 @@ impl TwoFactorMutation {
     ) -> Result<Option<RecoveryCodesPayload>> {
         let actor = ctx.actor_before_second_factor()?;
         let (made, errors) = settle(ctx, two_factor::confirm(ctx.app(), actor, &input).await)?;
+        if made.is_some() {
+            ctx.caller().proved_second_factor(actor);
+        }
         Ok(Some(RecoveryCodesPayload::new(made, errors)))
     }
 

@@ -1,7 +1,7 @@
 //! The tables `two_factor_secrets` and `recovery_codes`: what proves a second factor. It compares no code.
 
 use diesel::prelude::*;
-use diesel::sql_types::{self, BigInt, Nullable, Timestamptz};
+use diesel::sql_types::{self, BigInt, Integer, Nullable, Timestamptz};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -9,8 +9,17 @@ use crate::db::Conn;
 use crate::scalar::DateTime;
 use crate::schema::{recovery_codes, two_factor_secrets};
 
-/// Wrong codes in a row after which no code is taken any more.
+/// Wrong codes after which no code of the device is taken any more.
 pub const MOST_WRONG_CODES: i32 = 100;
+
+/// Wrong codes that a right one makes good: as many as its sign-in may have seen, and not those of somebody
+/// who guesses between the sign-ins of the owner.
+const FORGIVEN: i32 = 5;
+
+define_sql_function! {
+    /// The greater one of two numbers.
+    fn greatest(one: Integer, other: Integer) -> Integer;
+}
 
 /// The secret of a device that shows codes.
 #[derive(HasQuery)]
@@ -136,7 +145,7 @@ impl TwoFactorSecret {
     }
 
     /// Counts a code as wrong before it is looked at, and gives the secret in use with the count; `None` where
-    /// there is none, or after too many wrong ones in a row.
+    /// there is none, or after too many wrong ones.
     ///
     /// # Errors
     /// If the database cannot answer.
@@ -162,22 +171,39 @@ impl TwoFactorSecret {
             .filter(two_factor_secrets::last_step.lt(step))
             .set((
                 two_factor_secrets::last_step.eq(step),
-                two_factor_secrets::wrong_codes.eq(0),
+                // It was counted itself.
+                two_factor_secrets::wrong_codes
+                    .eq(greatest(two_factor_secrets::wrong_codes - 1 - FORGIVEN, 0)),
             ))
             .execute(conn)
             .await
             .map(|rows| rows > 0)
     }
 
-    /// Forgets the wrong codes of `user`.
+    /// Makes as many wrong codes of `user` good as a right one does.
     ///
     /// # Errors
     /// If the database cannot answer.
     pub async fn forgive(conn: &mut Conn, user: Uuid) -> QueryResult<()> {
+        Self::lower_wrong_codes(conn, user, FORGIVEN).await
+    }
+
+    /// Forgets the wrong codes of `user`.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn forget_wrong_codes(conn: &mut Conn, user: Uuid) -> QueryResult<()> {
+        Self::lower_wrong_codes(conn, user, MOST_WRONG_CODES).await
+    }
+
+    async fn lower_wrong_codes(conn: &mut Conn, user: Uuid, less: i32) -> QueryResult<()> {
         diesel::update(two_factor_secrets::table)
             .filter(two_factor_secrets::user_id.eq(user))
             .filter(two_factor_secrets::wrong_codes.gt(0))
-            .set(two_factor_secrets::wrong_codes.eq(0))
+            .set(
+                two_factor_secrets::wrong_codes
+                    .eq(greatest(two_factor_secrets::wrong_codes - less, 0)),
+            )
             .execute(conn)
             .await
             .map(drop)

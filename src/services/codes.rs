@@ -22,7 +22,7 @@ const RECOVERY: &str = "recovery_codes.code_hash";
 const RECOVERY_CODES: usize = 10;
 /// Crockford's base 32: no letter in it looks like a digit.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-/// Wrong codes in a row at which the owner is told.
+/// Wrong codes at which the owner is told.
 const TOLD_AT: [i32; 3] = [10, 50, 100];
 
 /// A right code that was not taken yet.
@@ -64,7 +64,8 @@ pub async fn check(
     let Some((secret, wrong_codes)) = TwoFactorSecret::begin_try(conn, user).await? else {
         let state = TwoFactorState::of(conn, user).await?;
         return Err(if state.enabled() {
-            let message = "Too many wrong codes in a row. Use a recovery code or a passkey, or set a new password.";
+            let message =
+                "Too many wrong codes. Use a recovery code or a passkey, and set a new password.";
             UserError::at(UserErrorCode::Rejected, path, message).into()
         } else {
             wrong_code(path)
@@ -72,18 +73,16 @@ pub async fn check(
     };
     let key = data_keys::find(app, conn, user).await?;
     let key = key.ok_or_else(|| anyhow::anyhow!("a sealed secret has no data key"))?;
-    match step_of(app, &key, &secret, &compact)? {
-        Some(step) => Ok(Code::Totp {
+    if let Some(step) = step_of(app, &key, &secret, &compact)? {
+        return Ok(Code::Totp {
             id: secret.id,
             step,
-        }),
-        None => {
-            if TOLD_AT.contains(&wrong_codes) {
-                Job::WrongCodes { user }.enqueue(conn, app.now()).await?;
-            }
-            Err(wrong_code(path))
-        }
+        });
     }
+    if TOLD_AT.contains(&wrong_codes) {
+        Job::WrongCodes { user }.enqueue(conn, app.now()).await?;
+    }
+    Err(wrong_code(path))
 }
 
 /// Uses a code up; says what it was. Belongs into the transaction of what it allows, which holds the

@@ -307,7 +307,7 @@ pub async fn unlock(
     email: &str,
     username: Option<&str>,
 ) -> Result<()> {
-    TwoFactorSecret::forgive(conn, user).await?;
+    TwoFactorSecret::forget_wrong_codes(conn, user).await?;
     let mut subjects = vec![
         subject_of_account(user),
         subject_of_name(&email.to_lowercase()),

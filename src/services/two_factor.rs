@@ -286,6 +286,32 @@ pub async fn reset(app: &App, actor: &Actor, user: Option<Uuid>) -> Result<User>
     .await
 }
 
+/// Takes the second factor off the account with this address, for an operator: whoever runs the server lets
+/// the last administrator in again. Says whether it was on; `None` where there is no such account.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn reset_by_operator(app: &App, email: &str) -> Result<Option<bool>> {
+    let now = app.now();
+    let mut conn = app.db.conn().await?;
+    conn.transaction(async |conn| {
+        let Some(user) = User::by_email(conn, email).await? else {
+            return Ok(None);
+        };
+        User::lock(conn, user.id).await?;
+        let was_on = remove(conn, user.id).await?;
+        if was_on {
+            let reason = SessionEndReason::TwoFactorChanged;
+            Session::revoke_all(conn, user.id, None, reason, now).await?;
+            let job = Job::TwoFactorReset { user: user.id };
+            job.enqueue(conn, now).await?;
+            audit::note(AuditAction::TwoFactorReset, Uuid::nil(), user.id);
+        }
+        Ok(Some(was_on))
+    })
+    .await
+}
+
 /// Deletes everything that proves the second factor of `user`; says whether it was on.
 async fn remove(conn: &mut Conn, user: Uuid) -> Result<bool> {
     let was_on = TwoFactorSecret::delete(conn, user, true).await?;

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod client;
 pub mod db;
+pub mod device;
 pub mod http;
 pub mod node;
 pub mod postgres;

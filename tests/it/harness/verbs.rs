@@ -19,7 +19,7 @@ pub const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100
 const LOGIN: &str = "mutation($input: LoginInput!) { login(input: $input) { \
     errors { code path ... on TooManyAttemptsError { retryAfterSeconds } } \
     result { __typename ... on SignedIn { accessToken refreshToken session { id } user { id uuid } } \
-    ... on PasswordExpired { resetToken expiresAt } } } }";
+    ... on TwoFactorRequired { challengeToken methods } ... on PasswordExpired { resetToken expiresAt } } } }";
 
 /// A mutation that takes `input` of a type and answers with an account.
 fn on_account(field: &str, input: &str) -> String {

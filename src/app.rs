@@ -15,6 +15,7 @@ use crate::auth::access_cache::AccessCache;
 use crate::auth::access_token::{self, Claims, KeySet};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::crypto::passkey::RelyingParty;
 use crate::crypto::password::{Busy, PasswordHasher, Verdict};
 use crate::crypto::seal::MasterKeys;
 use crate::db::Db;
@@ -36,6 +37,8 @@ pub struct App {
     pub db: Db,
     /// Hashes and verifies passwords.
     pub passwords: PasswordHasher,
+    /// Checks passkeys; none where no page could use any.
+    pub passkeys: Option<Arc<RelyingParty>>,
     /// Signs and verifies access tokens.
     pub keys: KeySet,
     /// Wrap the keys of what is sealed.
@@ -78,6 +81,10 @@ impl App {
             threads,
             password.queue,
         )?;
+        let passkeys = config.webauthn_rp_id().and_then(|id| {
+            let (name, origins) = (&config.product_name, config.webauthn_origins());
+            RelyingParty::new(&id, name, &origins).map(Arc::new)
+        });
         let keys = load_keys(&config, &db, &clock).await?;
         let master_keys = load_master_keys(&config, &db).await?;
         let mailer = if config.inbox() {
@@ -91,6 +98,7 @@ impl App {
             config: Arc::new(config),
             db,
             passwords,
+            passkeys,
             keys,
             master_keys: Arc::new(master_keys),
             access: AccessCache::default(),

@@ -67,6 +67,32 @@ diesel::table! {
 }
 
 diesel::table! {
+    passkey_challenges (token_hash) {
+        token_hash -> Bytea,
+        kind -> Text,
+        user_id -> Nullable<Uuid>,
+        session_id -> Nullable<Uuid>,
+        two_factor_hash -> Nullable<Bytea>,
+        state -> Jsonb,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    passkeys (id) {
+        id -> Uuid,
+        user_id -> Uuid,
+        credential_id -> Bytea,
+        credential -> Jsonb,
+        sign_count -> Int8,
+        name -> Text,
+        created_at -> Timestamptz,
+        last_used_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     password_history (id) {
         id -> Uuid,
         user_id -> Uuid,
@@ -301,6 +327,10 @@ diesel::joinable!(data_keys -> users (user_id));
 diesel::joinable!(email_changes -> users (user_id));
 diesel::joinable!(known_devices -> users (user_id));
 diesel::joinable!(login_events -> users (user_id));
+diesel::joinable!(passkey_challenges -> sessions (session_id));
+diesel::joinable!(passkey_challenges -> two_factor_challenges (two_factor_hash));
+diesel::joinable!(passkey_challenges -> users (user_id));
+diesel::joinable!(passkeys -> users (user_id));
 diesel::joinable!(password_history -> users (user_id));
 diesel::joinable!(personalizations -> users (user_id));
 diesel::joinable!(profiles -> users (user_id));
@@ -324,6 +354,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     jobs,
     known_devices,
     login_events,
+    passkey_challenges,
+    passkeys,
     password_history,
     permissions,
     personalizations,

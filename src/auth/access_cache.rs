@@ -69,6 +69,8 @@ pub struct CachedAccount {
     pub has_password: bool,
     /// Its second factor is on.
     pub two_factor: bool,
+    /// It has a passkey.
+    pub has_passkey: bool,
     /// A role of it makes a second factor compulsory.
     pub two_factor_by_role: bool,
 }
@@ -127,6 +129,7 @@ impl AccessCache {
             permissions: owner.permissions,
             has_password: owner.has_password,
             two_factor: owner.two_factor,
+            has_passkey: owner.has_passkey,
             two_factor_by_role: owner.two_factor_by_role,
         });
         if self.is_believed() {
@@ -280,6 +283,7 @@ mod tests {
             second_factor: false,
             has_password: true,
             two_factor: false,
+            has_passkey: false,
             two_factor_by_role: false,
         }
     }

@@ -137,8 +137,9 @@ impl Actor {
     /// The ways in which the person can prove a second factor; none where there is none yet.
     #[must_use]
     pub fn second_proofs(&self) -> Vec<Proof> {
+        let passkey = self.account.has_passkey.then_some(Proof::Passkey);
         let code = self.account.two_factor.then_some(Proof::TwoFactorCode);
-        code.into_iter().collect()
+        passkey.into_iter().chain(code).collect()
     }
 
     /// Names of all permissions that the caller's roles add up to, sorted.

@@ -4,6 +4,7 @@ mod effective;
 mod links;
 mod mail;
 mod network;
+mod passkeys;
 pub mod password;
 mod problems;
 mod rates;
@@ -22,6 +23,7 @@ use crate::config::password::PasswordConfig;
 pub use links::LinkConfig;
 pub use mail::{MailConfig, SmtpServer, SmtpTls};
 pub use network::{Origins, TrustedProxies};
+pub use passkeys::PasskeyConfig;
 pub use rates::RateConfig;
 pub use two_factor::{SealConfig, TwoFactorConfig, TwoFactorRequirement};
 
@@ -90,6 +92,9 @@ pub struct Config {
     #[command(flatten)]
     #[expect(missing_docs, reason = "said at the type")]
     pub session: SessionConfig,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "said at the type")]
+    pub passkeys: PasskeyConfig,
     #[command(flatten)]
     #[expect(missing_docs, reason = "said at the type")]
     pub links: LinkConfig,

@@ -65,6 +65,11 @@ impl Origins {
         self.0.iter().any(|listed| listed == origin)
     }
 
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
     /// The ones that no browser sends, or that would not name one origin.
     pub(super) fn malformed(&self) -> impl Iterator<Item = &str> {
         let malformed = self.0.iter().filter(|origin| !is_origin(origin));

@@ -96,14 +96,22 @@ impl Config {
             "CARDEA_MAX_BODY_BYTES must be at least 1024 and CARDEA_REQUEST_TIMEOUT_SECS at least 1",
         );
         check(self.rates.hold_nothing(), "rates must be at least 1");
-        let origins = self.http.cors_origins.iter();
-        found.extend(origins.flat_map(Origins::malformed).map(|origin| {
-            format!("CARDEA_CORS_ORIGINS: `{origin}` is no origin such as https://app.example.org or http://localhost:5173")
-        }));
+        found.extend(self.malformed_origins());
+        found.extend(self.passkey_problem());
         if self.production() {
             found.extend(self.unsafe_in_production());
         }
         found
+    }
+
+    fn malformed_origins(&self) -> Vec<String> {
+        let origins = self.http.cors_origins.iter().flat_map(Origins::malformed);
+        let problem = |origin| {
+            format!(
+                "CARDEA_CORS_ORIGINS: `{origin}` is no origin such as https://app.example.org or http://localhost:5173"
+            )
+        };
+        origins.map(problem).collect()
     }
 
     fn unsafe_in_production(&self) -> Vec<String> {

@@ -13,6 +13,7 @@ use crate::auth::requester::Actor;
 use crate::error::{Error, Result};
 use crate::graphql::turn::Turns;
 use crate::models::background::Background;
+use crate::models::passkey::Passkey;
 use crate::models::permission::Permission;
 use crate::models::personalization::Personalization;
 use crate::models::profile::Profile;
@@ -77,6 +78,8 @@ impl Loaders {
         self.0.clear::<SessionById>();
         self.0.clear::<SessionsOf>();
         self.0.clear::<TwoFactorOf>();
+        self.0.clear::<PasskeyById>();
+        self.0.clear::<PasskeysOf>();
     }
 }
 
@@ -153,6 +156,17 @@ relation! {
     many SessionsOf -> Session, |conn, ids, now| {
         let sessions = Session::live_by_users(conn, &ids, now).await?;
         sessions.into_iter().map(|session| (session.user_id, session)).collect()
+    }
+}
+relation! {
+    /// A passkey by its id.
+    one PasskeyById -> Passkey, id, |conn, ids, _now| Passkey::by_ids(conn, &ids).await?
+}
+relation! {
+    /// The passkeys of an account, the oldest first; their number is bounded.
+    many PasskeysOf -> Passkey, |conn, ids, _now| {
+        let passkeys = Passkey::by_users(conn, &ids).await?;
+        passkeys.into_iter().map(|passkey| (passkey.user_id, passkey)).collect()
     }
 }
 relation! {

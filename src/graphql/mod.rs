@@ -16,6 +16,7 @@ pub mod media;
 pub mod node;
 pub mod page;
 mod params;
+pub mod passkey;
 pub mod password;
 pub mod profile;
 pub mod role;
@@ -52,6 +53,7 @@ pub struct Query(
 pub struct Mutation(
     login::LoginMutation,
     session::SessionMutation,
+    passkey::PasskeyMutation,
     password::PasswordMutation,
     two_factor::TwoFactorMutation,
     email::EmailMutation,

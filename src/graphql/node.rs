@@ -8,7 +8,8 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::directive::{list_size, requires_session};
-use crate::graphql::loader::{PermissionById, RoleById, SessionById, UserById};
+use crate::graphql::loader::{PasskeyById, PermissionById, RoleById, SessionById, UserById};
+use crate::models::passkey::Passkey;
 use crate::models::permission::{Permission, SystemPermission};
 use crate::models::role::Role;
 use crate::models::session::Session;
@@ -22,6 +23,8 @@ use crate::models::user::User;
     desc = "Opaque and stable. Never parse it; equal ids mean equal objects across all types."
 ))]
 pub enum Node {
+    /// A passkey.
+    Passkey(Passkey),
     /// A right.
     Permission(Permission),
     /// A role.
@@ -35,6 +38,8 @@ pub enum Node {
 /// A type whose objects have global ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// `Passkey`.
+    Passkey,
     /// `Permission`.
     Permission,
     /// `Role`.
@@ -46,10 +51,17 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Permission, Self::Role, Self::Session, Self::User];
+    const ALL: [Self; 5] = [
+        Self::Passkey,
+        Self::Permission,
+        Self::Role,
+        Self::Session,
+        Self::User,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
+            Self::Passkey => "Passkey",
             Self::Permission => "Permission",
             Self::Role => "Role",
             Self::Session => "Session",
@@ -118,6 +130,12 @@ async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
         }
         Kind::Role if has(SystemPermission::AdminUsers) => {
             loaders.one(RoleById(id)).await?.map(Node::Role)
+        }
+        Kind::Passkey => {
+            let passkey = loaders.one(PasskeyById(id)).await?;
+            passkey
+                .filter(|passkey| caller.is(passkey.user_id) || has(SystemPermission::AdminUsers))
+                .map(Node::Passkey)
         }
         Kind::Permission => loaders.one(PermissionById(id)).await?.map(Node::Permission),
         Kind::Session => {

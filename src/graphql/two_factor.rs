@@ -141,7 +141,7 @@ impl TwoFactorMutation {
         Ok(Some(RecoveryCodesPayload::new(made, errors)))
     }
 
-    /// Take the second factor off an account whose owner lost it. Its sessions end.
+    /// Take the second factor off an account whose owner lost it, passkeys included. Its sessions end.
     #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false))]
     async fn reset_two_factor(
         &self,

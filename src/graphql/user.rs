@@ -8,13 +8,14 @@ use crate::graphql::access::Owner;
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::directive::{cost, list_size, page_arguments, public, requires_permission};
 use crate::graphql::loader::{
-    BackgroundOf, PermissionNamesOf, PersonalizationOf, ProfileOf, RolesOf, TwoFactorOf, UserById,
-    VerificationsOf,
+    BackgroundOf, PasskeysOf, PermissionNamesOf, PersonalizationOf, ProfileOf, RolesOf,
+    TwoFactorOf, UserById, VerificationsOf,
 };
 use crate::graphql::node::Kind;
 use crate::graphql::page::{self, DateTimeRange, PageArguments, PageInfo, SortDirection};
 use crate::graphql::session::{self, SessionConnection};
 use crate::models::background::Background;
+use crate::models::passkey::Passkey;
 use crate::models::permission::SystemPermission;
 use crate::models::personalization::Personalization;
 use crate::models::profile::Profile;
@@ -115,6 +116,15 @@ impl User {
     #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true))]
     async fn login_count(&self) -> Option<i32> {
         Some(self.login_count)
+    }
+
+    /// Passkeys tied to the account, the oldest first; at most 20.
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true))]
+    async fn passkeys(&self, ctx: &Context<'_>) -> Result<Option<Vec<Passkey>>> {
+        ctx.loaders()
+            .one(PasskeysOf(self.id))
+            .await
+            .map(|passkeys| Some(passkeys.unwrap_or_default()))
     }
 
     /// Everything the account's roles add up to: names of permissions, sorted.

@@ -61,6 +61,16 @@ pub enum Mail {
         /// Where a forgotten password is replaced.
         forgot_link: String,
     },
+    /// The account has a passkey more. It does not tell its name, which whoever added it chose.
+    PasskeyAdded {
+        /// Where a forgotten password is replaced.
+        forgot_link: String,
+    },
+    /// The account has a passkey less.
+    PasskeyRemoved {
+        /// Where a forgotten password is replaced.
+        forgot_link: String,
+    },
     /// Somebody signed in from a device that was not seen before.
     NewDevice {
         /// When; shown in the time zone of the person.
@@ -196,6 +206,8 @@ impl Mail {
             Self::EmailChangeUndone { link: Some(_), .. } => "email_change_undone",
             Self::EmailChangeUndone { link: None, .. } => "email_change_undone_closed",
             Self::PasswordChanged { .. } => "password_changed",
+            Self::PasskeyAdded { .. } => "passkey_added",
+            Self::PasskeyRemoved { .. } => "passkey_removed",
             Self::NewDevice { .. } => "new_device",
             Self::SessionReuse => "session_reuse",
             Self::AccountClosed { link: Some(_), .. } => "account_closed",
@@ -234,9 +246,10 @@ impl Mail {
                 link,
                 hours,
             } => context! { new_email => new_email_masked, link, hours },
-            Self::PasswordChanged { forgot_link } | Self::WrongCodes { forgot_link } => {
-                context! { forgot_link }
-            }
+            Self::PasswordChanged { forgot_link }
+            | Self::PasskeyAdded { forgot_link }
+            | Self::PasskeyRemoved { forgot_link }
+            | Self::WrongCodes { forgot_link } => context! { forgot_link },
             Self::RecoveryCodeUsed { left } => context! { left },
             Self::NewDevice { at, ip, user_agent } => {
                 // The profile takes only zones that are known.

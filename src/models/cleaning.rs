@@ -16,6 +16,8 @@ pub enum Ending {
     FailedJobs,
     /// Devices, by their last sign-in.
     KnownDevices,
+    /// Ceremonies with an authenticator, by their end.
+    PasskeyChallenges,
     /// Budgets that are whole again.
     RateLimits,
     /// Registrations in vain.
@@ -36,10 +38,11 @@ pub enum Ending {
 
 impl Ending {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::EmailChanges,
         Self::FailedJobs,
         Self::KnownDevices,
+        Self::PasskeyChallenges,
         Self::RateLimits,
         Self::RegistrationClaims,
         // Before their sessions, which would take all of them along at once.
@@ -60,6 +63,7 @@ impl Ending {
             Self::EmailChanges => ("email_changes", "requested_at < $1"),
             Self::FailedJobs => ("jobs", "failed_at < $1"),
             Self::KnownDevices => ("known_devices", "last_seen_at < $1"),
+            Self::PasskeyChallenges => ("passkey_challenges", "expires_at < $1"),
             Self::RateLimits => ("rate_limits", "full_at < $1"),
             Self::RegistrationClaims => ("registration_claims", "created_at < $1"),
             Self::SpentTokens => (

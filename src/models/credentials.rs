@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use diesel::dsl::{case_when, exists};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Integer, Nullable, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Timestamptz};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -148,6 +148,41 @@ impl Credentials {
             .first(conn)
             .await
             .optional()
+    }
+}
+
+/// Ways into an account, as they stand.
+#[derive(QueryableByName, Debug)]
+pub struct WaysIn {
+    /// It has a password.
+    #[diesel(sql_type = Bool)]
+    pub password: bool,
+    /// How many passkeys it has.
+    #[diesel(sql_type = BigInt)]
+    pub passkeys: i64,
+}
+
+impl WaysIn {
+    /// The ways into the account. To act on them, hold the account's lock: of two that take a way
+    /// away at once each would leave the other's.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn of(conn: &mut Conn, user: Uuid) -> QueryResult<Self> {
+        diesel::sql_query(
+            "SELECT hashed_password IS NOT NULL AS password, \
+             (SELECT count(*) FROM passkeys WHERE user_id = users.id) AS passkeys \
+             FROM users WHERE id = $1",
+        )
+        .bind::<diesel::sql_types::Uuid, _>(user)
+        .get_result(conn)
+        .await
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> i64 {
+        i64::from(self.password) + self.passkeys
     }
 }
 

@@ -61,6 +61,16 @@ pub enum Job {
         /// The account.
         user: Uuid,
     },
+    /// Tell the owner that a passkey was added.
+    PasskeyAdded {
+        /// The account.
+        user: Uuid,
+    },
+    /// Tell the owner that a passkey was removed.
+    PasskeyRemoved {
+        /// The account.
+        user: Uuid,
+    },
     /// Tell the owner that somebody signed in from where nobody had before.
     NewDevice {
         /// The account.

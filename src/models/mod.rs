@@ -8,6 +8,8 @@ pub mod email_change;
 pub mod job;
 pub mod known_device;
 pub mod login_event;
+pub mod passkey;
+pub mod passkey_challenge;
 pub mod password_history;
 pub mod permission;
 pub mod personalization;

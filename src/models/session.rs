@@ -11,7 +11,7 @@ use crate::db::Conn;
 use crate::models::text_enum;
 use crate::models::user::AccountStatus;
 use crate::scalar::DateTime;
-use crate::schema::{sessions, spent_refresh_tokens, two_factor_secrets, users};
+use crate::schema::{passkeys, sessions, spent_refresh_tokens, two_factor_secrets, users};
 
 text_enum! {
     /// Why a session ended.
@@ -137,6 +137,8 @@ pub struct SessionOwner {
     pub has_password: bool,
     /// The account's second factor is on.
     pub two_factor: bool,
+    /// The account has a passkey.
+    pub has_passkey: bool,
     /// A role of the account makes a second factor compulsory.
     pub two_factor_by_role: bool,
 }
@@ -198,6 +200,7 @@ impl Session {
                         .filter(two_factor_secrets::user_id.eq(users::id))
                         .filter(two_factor_secrets::confirmed_at.is_not_null()),
                 ),
+                exists(passkeys::table.filter(passkeys::user_id.eq(users::id))),
                 sql::<Bool>(
                     "EXISTS (SELECT FROM user_roles JOIN roles ON roles.id = user_roles.role_id \
                      WHERE user_roles.user_id = users.id AND roles.requires_two_factor)",

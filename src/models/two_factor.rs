@@ -45,6 +45,9 @@ pub struct TwoFactorState {
     /// Recovery codes that were not used.
     #[diesel(sql_type = BigInt)]
     pub recovery_codes_left: i64,
+    /// Passkeys, each of which proves it, too.
+    #[diesel(sql_type = BigInt)]
+    pub passkeys: i64,
 }
 
 impl TwoFactorState {
@@ -64,7 +67,8 @@ impl TwoFactorState {
              (SELECT confirmed_at FROM two_factor_secrets AS secret \
               WHERE secret.user_id = asked.user_id AND confirmed_at IS NOT NULL) AS confirmed_at, \
              (SELECT count(*) FROM recovery_codes AS code \
-              WHERE code.user_id = asked.user_id AND used_at IS NULL) AS recovery_codes_left \
+              WHERE code.user_id = asked.user_id AND used_at IS NULL) AS recovery_codes_left, \
+             (SELECT count(*) FROM passkeys AS passkey WHERE passkey.user_id = asked.user_id) AS passkeys \
              FROM unnest($1) AS asked (user_id)",
         )
         .bind::<sql_types::Array<sql_types::Uuid>, _>(users)

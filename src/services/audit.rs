@@ -5,6 +5,12 @@ use uuid::Uuid;
 /// What was done to an account.
 #[derive(Clone, Copy, Debug)]
 pub enum AuditAction {
+    /// A passkey was added.
+    PasskeyAdded,
+    /// A passkey was refused whose counter has not grown: somebody may hold a copy of it.
+    PasskeyRefused,
+    /// A passkey was removed.
+    PasskeyRemoved,
     /// A recovery code was used.
     RecoveryCodeUsed,
     /// The recovery codes were replaced.
@@ -22,6 +28,9 @@ impl AuditAction {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::PasskeyAdded => "PASSKEY_ADDED",
+            Self::PasskeyRefused => "PASSKEY_REFUSED",
+            Self::PasskeyRemoved => "PASSKEY_REMOVED",
             Self::RecoveryCodeUsed => "RECOVERY_CODE_USED",
             Self::RecoveryCodesReplaced => "RECOVERY_CODES_REPLACED",
             Self::TwoFactorDisabled => "TWO_FACTOR_DISABLED",

@@ -11,11 +11,14 @@ use crate::models::session::Session;
 use crate::models::two_factor::TwoFactorState;
 use crate::models::user::User;
 use crate::services::codes::{self, Code};
+use crate::services::passkey_sign_in::{self, PROOF, PasskeyProofInput, Shown};
 use crate::services::password;
 
 /// Proof that the person at the keyboard owns the account.
 #[derive(OneofObject)]
 pub enum ConfirmIdentityInput {
+    /// A passkey of the account.
+    Passkey(PasskeyProofInput),
     /// The password of the account; not enough where the second factor is on.
     #[graphql(secret)]
     Password(String),
@@ -29,6 +32,8 @@ const CODE: [&str; 2] = ["input", "twoFactorCode"];
 /// A proof that was found right.
 #[must_use = "a proof counts once it is taken"]
 pub enum Proof {
+    /// A passkey.
+    Passkey(Shown),
     /// The password.
     Password,
     /// A code of the second factor.
@@ -38,12 +43,16 @@ pub enum Proof {
 /// Checks a proof. Where the second factor is on, a password alone is none.
 ///
 /// # Errors
-/// `INVALID_CREDENTIALS` for a wrong password, `TOKEN_REJECTED` for a wrong code, `REJECTED` for a proof that
+/// `INVALID_CREDENTIALS` for a wrong password, `TOKEN_REJECTED` for a wrong code or passkey, `REJECTED` for a proof that
 /// is not enough or where there have been too many wrong codes, `TOO_MANY_ATTEMPTS`;
 /// [`Error::RateLimited`] when too many passwords wait to be verified.
 pub async fn check(app: &App, actor: &Actor, input: ConfirmIdentityInput) -> Result<Proof> {
     let user = actor.user_id();
     match input {
+        ConfirmIdentityInput::Passkey(passkey) => {
+            let shown = passkey_sign_in::confirm(app, actor, &passkey).await?;
+            Ok(Proof::Passkey(shown))
+        }
         ConfirmIdentityInput::Password(password) => {
             let path = ["input", "password"];
             let state = TwoFactorState::of(&mut *app.db.conn().await?, user).await?;
@@ -71,7 +80,7 @@ impl Proof {
     /// Uses the proof up. Belongs into the transaction of what it allows, which holds the account locked.
     ///
     /// # Errors
-    /// `TOKEN_REJECTED` for a code that was used meanwhile.
+    /// `TOKEN_REJECTED` for a code that was used meanwhile, and for a passkey that was removed.
     pub async fn take(self, app: &App, conn: &mut Conn, actor: &Actor) -> Result<()> {
         match self {
             // Switched on meanwhile.
@@ -79,6 +88,7 @@ impl Proof {
                 Err(not_enough())
             }
             Self::Password => Ok(()),
+            Self::Passkey(shown) => shown.note(conn, &PROOF, app.now()).await,
             Self::Code(code) => {
                 let taken = codes::take(app, conn, actor.user_id(), &CODE, &code).await;
                 taken.map(drop)

@@ -12,6 +12,7 @@ use crate::error::{Error, OnConstraint as _, Result, UserError, UserErrorCode};
 use crate::models::credentials::Credentials;
 use crate::models::email_change::EmailChange;
 use crate::models::job::Job;
+use crate::models::passkey::Passkey;
 use crate::models::session::{Session, SessionEndReason, SignInMethod};
 use crate::models::user::{AccountStatus, User};
 use crate::models::verification_token::{VerificationKind, VerificationToken};
@@ -210,8 +211,9 @@ pub async fn confirm_change(
         // Whoever holds the address that is left now must not undo this. A link mailed to an address
         // that the account had even before stays good: its owner may have to undo this move, too.
         token.void_later(conn, now).await?;
-        // Whoever moved the account may have given it a password since.
+        // Whoever moved the account may have given it a password and passkeys since.
         User::clear_password(conn, moved.id, now).await?;
+        Passkey::remove_all(conn, moved.id).await?;
         devices::note(conn, client, moved.id, now).await?;
         EmailChange::drop_since(conn, moved.id, token.created_at).await?;
         let job = Job::EmailChangeUndone { user: moved.id };

@@ -33,6 +33,8 @@ pub enum Limit {
     Register,
     /// Signing in, for each network, whoever is meant.
     LoginNetwork,
+    /// Beginning a ceremony with an authenticator, for each network.
+    PasskeyCeremony,
     /// Mailing a token of this kind, for each address.
     Resend(&'static str),
     /// Mailing this kind of thing that was asked for, for each address. By kind, so that nobody uses up
@@ -73,6 +75,11 @@ pub async fn wait(
         ),
         Limit::LoginNetwork => (
             key(&["login network", &network]),
+            rates.logins_per_network,
+            TimeDelta::minutes(15),
+        ),
+        Limit::PasskeyCeremony => (
+            key(&["passkey ceremony", &network]),
             rates.logins_per_network,
             TimeDelta::minutes(15),
         ),

@@ -171,7 +171,14 @@ async fn verify(
 
 /// Mails the link that opens a closed account again to who knows its password, unless an
 /// administrator closed it.
-async fn offer_reactivation(app: &App, client: &ClientInfo, account: &Credentials) -> Result<()> {
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn offer_reactivation(
+    app: &App,
+    client: &ClientInfo,
+    account: &Credentials,
+) -> Result<()> {
     if account.closed_by == Some(ClosedBy::Admin) {
         return Ok(());
     }
@@ -193,7 +200,9 @@ fn invalid_credentials() -> Error {
     .into()
 }
 
-fn unavailable() -> Error {
+/// What is said of an account that is closed, to who has proved to own it.
+#[must_use]
+pub fn unavailable() -> Error {
     let message = "This account is closed. If you may open it again, a link was mailed to you.";
     UserError::new(UserErrorCode::AccountUnavailable, message).into()
 }

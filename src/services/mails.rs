@@ -101,6 +101,14 @@ async fn prepare(app: &App, job: &Job) -> Result<Option<(Recipient, Mail)>> {
             let forgot_link = app.config.forgot_password_link();
             notify(app, user, Mail::PasswordChanged { forgot_link }, |_| true).await
         }
+        Job::PasskeyAdded { user } => {
+            let forgot_link = app.config.forgot_password_link();
+            notify(app, user, Mail::PasskeyAdded { forgot_link }, |_| true).await
+        }
+        Job::PasskeyRemoved { user } => {
+            let forgot_link = app.config.forgot_password_link();
+            notify(app, user, Mail::PasskeyRemoved { forgot_link }, |_| true).await
+        }
         Job::SessionReuse { user } => notify(app, user, Mail::SessionReuse, |_| true).await,
         Job::AccountReopened { user } => {
             let open = |user: &User| user.status == AccountStatus::Active;

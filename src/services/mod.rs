@@ -15,6 +15,8 @@ pub mod keys;
 pub mod limits;
 pub mod login;
 pub mod mails;
+pub mod passkey;
+pub mod passkey_sign_in;
 pub mod password;
 pub mod password_policy;
 pub mod personalization;

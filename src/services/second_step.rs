@@ -56,13 +56,10 @@ pub async fn verify(
     limits::take(app, Limit::Token, client, "").await?;
     let now = app.now();
     let mut conn = app.db.conn().await?;
-    let challenge = open_challenge(app, &mut conn, client, &input.challenge_token).await?;
+    let token = TokenHash::of(&input.challenge_token);
+    let challenge = open_challenge(app, &mut conn, client, &token).await?;
     let user = challenge.user_id;
-    let delivery = if challenge.in_cookies {
-        TokenDelivery::Cookie
-    } else {
-        TokenDelivery::Body
-    };
+    let delivery = delivery_of(&challenge);
     may_deliver(delivery)?;
     let path = ["input", "code"];
     let code = codes::check(app, &mut conn, user, &path, &input.code).await?;
@@ -88,7 +85,35 @@ pub async fn verify(
     .map(|sign_in| Verified { sign_in, delivery })
 }
 
-/// The live challenge with this token that began on the same device, with one try taken.
+/// How the tokens are to come back, as the first step said.
+#[must_use]
+pub fn delivery_of(challenge: &TwoFactorChallenge) -> TokenDelivery {
+    if challenge.in_cookies {
+        TokenDelivery::Cookie
+    } else {
+        TokenDelivery::Body
+    }
+}
+
+/// The live challenge with this token that began on the same device.
+///
+/// # Errors
+/// `TOKEN_REJECTED` at the challenge token.
+pub async fn challenge_of(
+    app: &App,
+    conn: &mut Conn,
+    client: &ClientInfo,
+    token: &TokenHash,
+) -> Result<TwoFactorChallenge> {
+    let challenge = TwoFactorChallenge::live(conn, token, app.now()).await?;
+    challenge
+        .filter(|challenge| {
+            challenge.device_hash == devices::device_hash(client, challenge.user_id)
+        })
+        .ok_or_else(challenge_rejected)
+}
+
+/// The challenge of [`challenge_of`], with one try taken.
 ///
 /// # Errors
 /// `TOKEN_REJECTED` at the challenge token.
@@ -96,14 +121,9 @@ pub async fn open_challenge(
     app: &App,
     conn: &mut Conn,
     client: &ClientInfo,
-    token: &str,
+    token: &TokenHash,
 ) -> Result<TwoFactorChallenge> {
-    let challenge = TwoFactorChallenge::live(conn, &TokenHash::of(token), app.now()).await?;
-    let challenge = challenge
-        .filter(|challenge| {
-            challenge.device_hash == devices::device_hash(client, challenge.user_id)
-        })
-        .ok_or_else(challenge_rejected)?;
+    let challenge = challenge_of(app, conn, client, token).await?;
     // Counted before anything is compared: of many tries at once only so many are looked at.
     if !challenge.begin_try(conn).await? {
         return Err(challenge_rejected());

@@ -15,6 +15,7 @@ use crate::crypto::token::random;
 use crate::db::Conn;
 use crate::error::{Error, Result, UserError, UserErrorCode};
 use crate::models::job::Job;
+use crate::models::passkey::Passkey;
 use crate::models::role::Role;
 use crate::models::session::{Session, SessionEndReason};
 use crate::models::trusted_device::TrustedDevice;
@@ -83,14 +84,33 @@ pub fn is_owed(app: &App, actor: &Actor) -> bool {
     compulsory && !actor.has_proved_second_factor()
 }
 
+/// Fails for a session that lacks a compulsory second factor although its account has one: whoever knows
+/// the password alone must not add another.
+///
+/// # Errors
+/// [`Error::TwoFactorRequired`].
+pub fn require_enrolled(app: &App, actor: &Actor) -> Result<()> {
+    let proofs = actor.second_proofs();
+    if is_owed(app, actor) && !proofs.is_empty() {
+        return Err(Error::TwoFactorRequired(proofs));
+    }
+    Ok(())
+}
+
 /// The ways in which `user` can prove the second factor that is asked for at sign-in; none where none is.
+/// A passkey is a whole way in by itself: it makes a password ask for more only where more is compulsory.
 ///
 /// # Errors
 /// If the database cannot answer.
 pub async fn asked_for(app: &App, conn: &mut Conn, user: Uuid) -> Result<Vec<TwoFactorMethod>> {
-    let _ = app;
     let state = TwoFactorState::of(conn, user).await?;
     let mut methods = Vec::new();
+    if app.passkeys.is_some()
+        && state.passkeys > 0
+        && (state.enabled() || is_compulsory(app, conn, user).await?)
+    {
+        methods.push(TwoFactorMethod::Passkey);
+    }
     if state.enabled() {
         methods.push(TwoFactorMethod::Totp);
         if state.recovery_codes_left > 0 {
@@ -106,6 +126,7 @@ pub async fn asked_for(app: &App, conn: &mut Conn, user: Uuid) -> Result<Vec<Two
 /// # Errors
 /// If the database cannot answer; [`Error::Unauthenticated`] if the account is gone.
 pub async fn enable(app: &App, actor: &Actor) -> Result<TwoFactorSetup> {
+    require_enrolled(app, actor)?;
     let (now, user) = (app.now(), actor.user_id());
     let secret = SecretBox::new(Box::new(random::<20>()));
     let id = Uuid::now_v7();
@@ -158,6 +179,7 @@ pub async fn confirm(
     actor: &Actor,
     input: &ConfirmTwoFactorInput,
 ) -> Result<(User, Vec<String>)> {
+    require_enrolled(app, actor)?;
     let (now, user, path) = (app.now(), actor.user_id(), ["input", "code"]);
     let mut conn = app.db.conn().await?;
     limits::take_code(app, &mut conn, user).await?;
@@ -255,7 +277,7 @@ pub async fn disable(app: &App, actor: &Actor, input: ConfirmIdentityInput) -> R
     .await
 }
 
-/// Takes the second factor off an account whose owner has lost it; every session of it ends. No id names
+/// Takes the second factor off an account whose owner has lost it, passkeys included; every session of it ends. No id names
 /// nobody.
 ///
 /// # Errors
@@ -273,7 +295,7 @@ pub async fn reset(app: &App, actor: &Actor, user: Option<Uuid>) -> Result<User>
     conn.transaction(async |conn| {
         let user = account::above(conn, actor, id).await?;
         User::lock(conn, id).await?;
-        if remove(conn, id).await? {
+        if take_off(conn, id).await? {
             let reason = SessionEndReason::TwoFactorChanged;
             Session::revoke_all(conn, id, None, reason, now).await?;
             if user.status != AccountStatus::Deactivated {
@@ -299,7 +321,7 @@ pub async fn reset_by_operator(app: &App, email: &str) -> Result<Option<bool>> {
             return Ok(None);
         };
         User::lock(conn, user.id).await?;
-        let was_on = remove(conn, user.id).await?;
+        let was_on = take_off(conn, user.id).await?;
         if was_on {
             let reason = SessionEndReason::TwoFactorChanged;
             Session::revoke_all(conn, user.id, None, reason, now).await?;
@@ -312,7 +334,14 @@ pub async fn reset_by_operator(app: &App, email: &str) -> Result<Option<bool>> {
     .await
 }
 
-/// Deletes everything that proves the second factor of `user`; says whether it was on.
+/// Deletes everything that may have been lost: a passkey proves a second factor, too. Says whether there was
+/// anything.
+async fn take_off(conn: &mut Conn, user: Uuid) -> Result<bool> {
+    let had_passkeys = Passkey::remove_all(conn, user).await? > 0;
+    Ok(remove(conn, user).await? || had_passkeys)
+}
+
+/// Deletes the device and the recovery codes of `user`; says whether the second factor was on.
 async fn remove(conn: &mut Conn, user: Uuid) -> Result<bool> {
     let was_on = TwoFactorSecret::delete(conn, user, true).await?;
     TwoFactorSecret::delete(conn, user, false).await?;

@@ -22,7 +22,7 @@ use Outcome::{Allowed as A, Forbidden as F, Unauthenticated as U};
 /// A root field, a document that uses it, and what comes of it for nobody, an account that has not
 /// proved its address, a user, a moderator and an administrator. `ID` stands for the id of another
 /// account, `ROLE` for that of the role `moderator`.
-pub const FIELDS: [(&str, &str, [Outcome; 5]); 42] = [
+pub const FIELDS: [(&str, &str, [Outcome; 5]); 48] = [
     (
         "Query.authOptions",
         "{ authOptions { registrationOpen } }",
@@ -203,6 +203,36 @@ pub const FIELDS: [(&str, &str, [Outcome; 5]); 42] = [
         [A; 5],
     ),
     (
+        "Mutation.startPasskeyRegistration",
+        "mutation { startPasskeyRegistration { errors { code } } }",
+        [U, U, A, A, A],
+    ),
+    (
+        "Mutation.finishPasskeyRegistration",
+        "mutation { finishPasskeyRegistration(input: { challengeToken: \"x\", credential: {}, name: \"x\" }) { errors { code } } }",
+        [U, U, A, A, A],
+    ),
+    (
+        "Mutation.renamePasskey",
+        "mutation { renamePasskey(input: { passkeyId: \"x\", name: \"x\" }) { errors { code } } }",
+        [U, U, A, A, A],
+    ),
+    (
+        "Mutation.removePasskey",
+        "mutation { removePasskey(input: { passkeyId: \"x\" }) { errors { code } } }",
+        [U, U, A, A, A],
+    ),
+    (
+        "Mutation.startPasskeySignIn",
+        "mutation { startPasskeySignIn { errors { code } } }",
+        [A; 5],
+    ),
+    (
+        "Mutation.finishPasskeySignIn",
+        "mutation { finishPasskeySignIn(input: { challengeToken: \"x\", credential: {} }) { errors { code } } }",
+        [A; 5],
+    ),
+    (
         "Query.__schema",
         "{ __schema { queryType { name } } }",
         [A, U, A, A, A],
@@ -330,7 +360,7 @@ fn selection(field: &str) -> String {
     match field {
         "background" | "profile" => format!("{field} {{ updatedAt }}"),
         "personalization" => format!("{field} {{ recommendedContent }}"),
-        "roles" => format!("{field} {{ name }}"),
+        "passkeys" | "roles" => format!("{field} {{ name }}"),
         "twoFactor" => format!("{field} {{ enabled }}"),
         "sessions" => format!("{field} {{ nodes {{ id }} }}"),
         "verifications" => format!("{field} {{ kind }}"),

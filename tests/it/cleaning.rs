@@ -104,7 +104,7 @@ async fn many_rows_go_in_small_batches() {
     assert_eq!(app.count("rate_limits").await, "0");
     // Thirteen rounds of begin, turn, delete and commit: three for these rows, one for each other table;
     // and the keys.
-    assert_eq!(statements, 56);
+    assert_eq!(statements, 60);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -49,6 +49,12 @@ const ROWS: &str = "
         ('00000000-0000-0000-0000-000000000007', '00000000-0000-0000-0000-000000000001', decode(repeat('07', 32), 'hex'), 'invitation', 'ada@example.org', now(), now()),
         ('00000000-0000-0000-0000-000000000008', '00000000-0000-0000-0000-000000000001', decode(repeat('08', 32), 'hex'), 'invitation', 'ada@example.org', now(), now());
     INSERT INTO password_history (id, user_id, hashed_password, created_at) VALUES ('00000000-0000-0000-0000-00000000000c', '00000000-0000-0000-0000-000000000001', 'x', now());
+    INSERT INTO passkeys (id, user_id, credential_id, credential, name, created_at) VALUES
+        ('00000000-0000-0000-0000-00000000000e', '00000000-0000-0000-0000-000000000001', decode(repeat('0e', 16), 'hex'), '{}', 'Phone', now()),
+        ('00000000-0000-0000-0000-00000000000f', '00000000-0000-0000-0000-000000000001', decode(repeat('0f', 16), 'hex'), '{}', 'Laptop', now());
+    INSERT INTO passkey_challenges (token_hash, kind, user_id, session_id, state, created_at, expires_at) VALUES
+        (decode(repeat('10', 32), 'hex'), 'registration', '00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-000000000005', '{}', now(), now()),
+        (decode(repeat('11', 32), 'hex'), 'sign_in', '00000000-0000-0000-0000-000000000001', NULL, '{}', now(), now());
     INSERT INTO jobs (id, payload, run_at, created_at) VALUES ('00000000-0000-0000-0000-000000000009', '{}', now(), now());
     INSERT INTO rate_limits (key, full_at) VALUES (decode(repeat('0a', 32), 'hex'), now());
     INSERT INTO signing_keys (id, algorithm, private_key, created_at, signs_from) VALUES ('00000000-0000-0000-0000-00000000000b', 'EdDSA', decode(repeat('0b', 48), 'hex'), now(), now());
@@ -305,6 +311,41 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("jobs_attempts_positive", &["UPDATE jobs SET attempts = -1"]),
     ("jobs_last_error_length", &["UPDATE jobs SET last_error = repeat('x', 2001)"]),
 
+    ("passkeys_pkey", &["UPDATE passkeys SET id = '00000000-0000-0000-0000-00000000000e'"]),
+    ("passkeys_user_id_fkey", &["UPDATE passkeys SET user_id = gen_random_uuid()"]),
+    ("passkeys_credential_id_key", &["UPDATE passkeys SET credential_id = decode(repeat('0e', 16), 'hex')"]),
+    ("passkeys_credential_id_length", &[
+        "UPDATE passkeys SET credential_id = ''",
+        "UPDATE passkeys SET credential_id = decode(repeat('0e', 15), 'hex') WHERE name = 'Phone'",
+        "UPDATE passkeys SET credential_id = decode(repeat('0e', 1024), 'hex') WHERE name = 'Phone'",
+    ]),
+    ("passkeys_sign_count_range", &[
+        "UPDATE passkeys SET sign_count = -1",
+        "UPDATE passkeys SET sign_count = 4294967296",
+    ]),
+    ("passkeys_name_length", &[
+        "UPDATE passkeys SET name = ''",
+        "UPDATE passkeys SET name = ' Phone'",
+        "UPDATE passkeys SET name = repeat('ä', 101)",
+    ]),
+
+    ("passkey_challenges_pkey", &["UPDATE passkey_challenges SET token_hash = decode(repeat('10', 32), 'hex')"]),
+    ("passkey_challenges_user_id_fkey", &["UPDATE passkey_challenges SET user_id = gen_random_uuid()"]),
+    ("passkey_challenges_session_id_fkey", &["UPDATE passkey_challenges SET session_id = gen_random_uuid() WHERE kind = 'registration'"]),
+    ("passkey_challenges_two_factor_hash_fkey", &["UPDATE passkey_challenges SET two_factor_hash = decode(repeat('77', 32), 'hex') WHERE kind = 'sign_in'"]),
+    ("passkey_challenges_token_hash_length", &["UPDATE passkey_challenges SET token_hash = 'crp_'"]),
+    ("passkey_challenges_kind_known", &["UPDATE passkey_challenges SET kind = 'other' WHERE session_id IS NULL"]),
+    ("passkey_challenges_registration_whole", &[
+        "UPDATE passkey_challenges SET session_id = NULL WHERE kind = 'registration'",
+        "UPDATE passkey_challenges SET user_id = NULL WHERE kind = 'registration'",
+        "UPDATE passkey_challenges SET kind = 'registration'",
+    ]),
+
+    ("passkey_challenges_second_step_whole", &[
+        "UPDATE passkey_challenges SET two_factor_hash = decode(repeat('25', 32), 'hex') WHERE kind = 'registration'",
+        "UPDATE passkey_challenges SET two_factor_hash = decode(repeat('25', 32), 'hex'), user_id = NULL WHERE kind = 'sign_in'",
+    ]),
+
     ("rate_limits_pkey", &["INSERT INTO rate_limits SELECT * FROM rate_limits"]),
     ("rate_limits_tries_positive", &["UPDATE rate_limits SET tries = -1"]),
     ("rate_limits_subject_length", &["UPDATE rate_limits SET subject = 'ada'"]),
@@ -329,6 +370,7 @@ const TRIGGERS: &[(&str, &str)] = &[
     // Tell of access that ends; `two_servers` has their tests.
     ("permissions_access", ""),
     ("role_permissions_access", ""),
+    ("passkeys_access", ""),
     ("sessions_access_delete", ""),
     ("sessions_access_update", ""),
     ("user_roles_access", ""),
@@ -479,6 +521,8 @@ async fn with_an_account_goes_all_that_belongs_to_it() {
         "recovery_codes",
         "two_factor_challenges",
         "trusted_devices",
+        "passkeys",
+        "passkey_challenges",
     ] {
         assert_eq!(
             db.text(&format!("SELECT count(*)::text FROM {table}"))

@@ -48,6 +48,12 @@ fn every_mail() -> Vec<Mail> {
         Mail::PasswordChanged {
             forgot_link: link(),
         },
+        Mail::PasskeyAdded {
+            forgot_link: link(),
+        },
+        Mail::PasskeyRemoved {
+            forgot_link: link(),
+        },
         Mail::NewDevice {
             at,
             ip: "2001:db8::7".to_owned(),

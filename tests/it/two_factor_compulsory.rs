@@ -52,7 +52,13 @@ async fn who_lacks_a_compulsory_second_factor_is_nobody_but_can_set_one_up() {
     allowed.sort_unstable();
     assert_eq!(
         allowed,
-        ["confirmTwoFactor", "enableTwoFactor", "reauthenticate"]
+        [
+            "confirmTwoFactor",
+            "enableTwoFactor",
+            "finishPasskeyRegistration",
+            "reauthenticate",
+            "startPasskeyRegistration"
+        ]
     );
     let answer = ada.ask("{ me { id } viewer { isAuthenticated permissions twoFactorOwed user { id } session { id } } authOptions { twoFactorRequired } }").await;
     assert_eq!(

@@ -15,11 +15,25 @@ use crate::harness::served::Served;
 /// Runs a script of `tests/browser` with these variables against a server of its own with these
 /// flags, where there is a browser.
 async fn in_chromium(script: &'static str, flags: &[&str], variables: &[(&'static str, &String)]) {
+    in_chromium_at("127.0.0.1", script, flags, variables).await;
+}
+
+/// The same with a server under this name.
+async fn in_chromium_at(
+    host: &str,
+    script: &'static str,
+    flags: &[&str],
+    variables: &[(&'static str, &String)],
+) {
     let chromium = variable("CHROMIUM").unwrap_or_else(|| "/usr/bin/chromium".to_owned());
     if !Path::new(&chromium).exists() {
         return skip(&format!("there is no Chromium at {chromium}"));
     }
-    let examples = ["playground/package.json", "playground/src/examples.js"];
+    let examples = [
+        "playground/package.json",
+        "playground/src/examples.js",
+        "docs/PASSKEYS.md",
+    ];
     let install = move || Scripts::installed("browser", &examples);
     let Some(scripts) = tokio::task::spawn_blocking(install)
         .await
@@ -29,7 +43,7 @@ async fn in_chromium(script: &'static str, flags: &[&str], variables: &[(&'stati
     };
     // Mails follow one another faster here than people ask for them.
     let flags: Vec<_> = flags.iter().copied().chain(["--resend-secs=0"]).collect();
-    let served = Served::with(&flags).await;
+    let served = Served::at(host, &flags).await;
     let mut all = vec![("BASE_URL", served.url.clone()), ("CHROMIUM", chromium)];
     all.extend(
         variables
@@ -60,6 +74,19 @@ async fn a_newcomer_confirms_an_address_through_the_inbox_and_the_built_in_page(
 #[tokio::test(flavor = "multi_thread")]
 async fn the_built_in_pages_lead_back_into_an_account_in_the_language_of_the_browser() {
     in_chromium("recovery.mjs", &["--mails-per-hour=5"], &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_sign_in_with_passkeys_as_the_documentation_says() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let page = Html("<!doctype html><link rel=\"icon\" href=\"data:,\">");
+    let other = Router::new().route("/", get(async move || page));
+    let mut serving = JoinSet::new();
+    serving.spawn(async { axum::serve(listener, other).await });
+    let other = format!("http://localhost:{port}");
+    // Browsers make no passkeys for numbers.
+    in_chromium_at("localhost", "passkey.mjs", &[], &[("OTHER", &other)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! What tests begin with: a server on its own database, and callers that go through its API.
 
 pub mod app;
+pub mod authenticator;
 pub mod client;
 pub mod db;
 pub mod device;

@@ -18,8 +18,14 @@ pub struct Served {
 impl Served {
     /// A server with these flags, whose mailed links lead to it.
     pub async fn with(arguments: &[&str]) -> Self {
+        Self::at("127.0.0.1", arguments).await
+    }
+
+    /// The same under another name of this machine.
+    pub async fn at(host: &str, arguments: &[&str]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let port = listener.local_addr().expect("an address").port();
+        let url = format!("http://{host}:{port}");
         let public_url = format!("--public-url={url}");
         let arguments: Vec<&str> = arguments.iter().copied().chain([&*public_url]).collect();
         let app = TestApp::with(&arguments).await;

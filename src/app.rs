@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::mail::{Inbox, Mailer, Smtp};
 use crate::models::data_key::WrappedKey;
 use crate::models::signing_key::{NewSigningKey, SigningKey};
+use crate::provider::Providers;
 use crate::scalar::DateTime;
 
 /// How long after a search for a key that was not there nobody searches again.
@@ -47,6 +48,8 @@ pub struct App {
     pub access: AccessCache,
     /// Where mails go.
     pub mailer: Mailer,
+    /// With whom people may sign in elsewhere.
+    pub providers: Providers,
     /// What time it is.
     pub clock: Clock,
     /// Tasks that outlive the request that began them; waited for when the server stops.
@@ -94,6 +97,7 @@ impl App {
         } else {
             Mailer::Held
         };
+        let providers = Providers::new(&config.providers)?;
         Ok(Self {
             config: Arc::new(config),
             db,
@@ -103,6 +107,7 @@ impl App {
             master_keys: Arc::new(master_keys),
             access: AccessCache::default(),
             mailer,
+            providers,
             clock,
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),

@@ -87,6 +87,15 @@ impl Config {
         own.unwrap_or_else(|| format!("{}/forgot-password", self.public_url()))
     }
 
+    /// Whether a provider may send the browser back to `page`: it is listed, to the letter.
+    #[must_use]
+    pub fn redirect_allowed(&self, page: &str) -> bool {
+        match &self.providers.oauth_redirect_uris {
+            Some(listed) => listed.0.iter().any(|listed| listed == page),
+            None => page == format!("{}/oauth/callback", self.public_url()),
+        }
+    }
+
     /// How old a sign-in may be for what changes the account itself.
     #[must_use]
     pub fn recent_sign_in(&self) -> Duration {

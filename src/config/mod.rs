@@ -7,6 +7,7 @@ mod network;
 mod passkeys;
 pub mod password;
 mod problems;
+mod providers;
 mod rates;
 mod two_factor;
 
@@ -24,6 +25,7 @@ pub use links::LinkConfig;
 pub use mail::{MailConfig, SmtpServer, SmtpTls};
 pub use network::{Origins, TrustedProxies};
 pub use passkeys::PasskeyConfig;
+pub use providers::{ProviderConfig, ProviderKind, ProviderSettings, RedirectUris};
 pub use rates::RateConfig;
 pub use two_factor::{SealConfig, TwoFactorConfig, TwoFactorRequirement};
 
@@ -98,6 +100,9 @@ pub struct Config {
     #[command(flatten)]
     #[expect(missing_docs, reason = "said at the type")]
     pub links: LinkConfig,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "said at the type")]
+    pub providers: ProviderConfig,
     #[command(flatten)]
     #[expect(missing_docs, reason = "said at the type")]
     pub http: HttpConfig,

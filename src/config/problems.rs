@@ -9,10 +9,7 @@ impl Config {
     /// Every setting that cannot hold, one line each; empty when all is well.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
-        let mut found = self.mail.problems();
-        found.extend(self.links.problems());
-        found.extend(self.two_factor.problems());
-        found.extend(self.seal.problems());
+        let mut found = self.problems_of_parts();
         let mut check = |wrong: bool, problem: &str| {
             if wrong {
                 found.push(problem.to_owned());
@@ -112,6 +109,15 @@ impl Config {
             )
         };
         origins.map(problem).collect()
+    }
+
+    fn problems_of_parts(&self) -> Vec<String> {
+        let mut found = self.mail.problems();
+        found.extend(self.links.problems());
+        found.extend(self.two_factor.problems());
+        found.extend(self.seal.problems());
+        found.extend(self.providers.problems(self.production()));
+        found
     }
 
     fn unsafe_in_production(&self) -> Vec<String> {

@@ -60,6 +60,14 @@ pub struct RateConfig {
     /// Codes of second factors in 15 minutes for one account, right ones left aside
     #[arg(long, env = "CARDEA_CODE_TRIES", default_value_t = 10, global = true)]
     pub code_tries: u32,
+    /// Sign-ins with a provider that begin or end in 15 minutes from one network
+    #[arg(
+        long,
+        env = "CARDEA_OAUTH_PER_NETWORK",
+        default_value_t = 120,
+        global = true
+    )]
+    pub oauth_per_network: u32,
     /// Seconds between two mails of a kind to one address
     #[arg(long, env = "CARDEA_RESEND_SECS", default_value_t = 60, global = true)]
     pub resend_secs: u32,
@@ -77,6 +85,7 @@ impl RateConfig {
             self.mail_requests_per_network,
             self.tokens_per_network,
             self.code_tries,
+            self.oauth_per_network,
         ]
         .contains(&0)
     }

@@ -35,6 +35,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    identities (id) {
+        id -> Uuid,
+        user_id -> Uuid,
+        provider -> Text,
+        issuer -> Text,
+        subject -> Text,
+        display_name -> Nullable<Text>,
+        email -> Nullable<Text>,
+        linked_at -> Timestamptz,
+        last_used_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     jobs (id) {
         id -> Uuid,
         payload -> Jsonb,
@@ -63,6 +77,18 @@ diesel::table! {
         user_id -> Nullable<Uuid>,
         methods -> Array<Text>,
         occurred_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    oauth_states (state_hash) {
+        state_hash -> Bytea,
+        provider -> Text,
+        redirect_uri -> Text,
+        user_id -> Nullable<Uuid>,
+        name -> Nullable<Text>,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
     }
 }
 
@@ -325,8 +351,10 @@ diesel::table! {
 diesel::joinable!(backgrounds -> users (user_id));
 diesel::joinable!(data_keys -> users (user_id));
 diesel::joinable!(email_changes -> users (user_id));
+diesel::joinable!(identities -> users (user_id));
 diesel::joinable!(known_devices -> users (user_id));
 diesel::joinable!(login_events -> users (user_id));
+diesel::joinable!(oauth_states -> users (user_id));
 diesel::joinable!(passkey_challenges -> sessions (session_id));
 diesel::joinable!(passkey_challenges -> two_factor_challenges (two_factor_hash));
 diesel::joinable!(passkey_challenges -> users (user_id));
@@ -351,9 +379,11 @@ diesel::allow_tables_to_appear_in_same_query!(
     backgrounds,
     data_keys,
     email_changes,
+    identities,
     jobs,
     known_devices,
     login_events,
+    oauth_states,
     passkey_challenges,
     passkeys,
     password_history,

@@ -35,6 +35,14 @@ impl PlainToken {
         Self(format!("{prefix}_{}", URL_SAFE_NO_PAD.encode(code)))
     }
 
+    /// A value for `purpose` that follows from `token`, always the same one: 43 characters of base64url that
+    /// tell neither the token nor what follows from it for another purpose.
+    #[must_use]
+    pub fn derived(token: &str, purpose: &str) -> String {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, token.as_bytes());
+        URL_SAFE_NO_PAD.encode(hmac::sign(&key, purpose.as_bytes()))
+    }
+
     /// The text to hand out.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -102,6 +110,15 @@ mod tests {
         assert_ne!(one.expose(), two.expose());
         assert_eq!(one.hash(), TokenHash::of(one.expose()));
         assert_eq!(format!("{one:?}"), "PlainToken(…)");
+    }
+
+    #[test]
+    fn what_is_derived_hangs_on_token_and_purpose() {
+        let nonce = PlainToken::derived("cos_a", "nonce");
+        assert_eq!(nonce, PlainToken::derived("cos_a", "nonce"));
+        assert_ne!(nonce, PlainToken::derived("cos_b", "nonce"));
+        assert_ne!(nonce, PlainToken::derived("cos_a", "state"));
+        assert_eq!(nonce.len(), 43);
     }
 
     #[test]

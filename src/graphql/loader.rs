@@ -13,6 +13,7 @@ use crate::auth::requester::Actor;
 use crate::error::{Error, Result};
 use crate::graphql::turn::Turns;
 use crate::models::background::Background;
+use crate::models::identity::Identity;
 use crate::models::passkey::Passkey;
 use crate::models::permission::Permission;
 use crate::models::personalization::Personalization;
@@ -78,6 +79,8 @@ impl Loaders {
         self.0.clear::<SessionById>();
         self.0.clear::<SessionsOf>();
         self.0.clear::<TwoFactorOf>();
+        self.0.clear::<IdentityById>();
+        self.0.clear::<IdentitiesOf>();
         self.0.clear::<PasskeyById>();
         self.0.clear::<PasskeysOf>();
     }
@@ -172,6 +175,17 @@ relation! {
 relation! {
     /// The state of an account's second factor.
     one TwoFactorOf -> TwoFactorState, user_id, |conn, ids, _now| TwoFactorState::by_users(conn, &ids).await?
+}
+relation! {
+    /// A provider tied to an account, by its id.
+    one IdentityById -> Identity, id, |conn, ids, _now| Identity::by_ids(conn, &ids).await?
+}
+relation! {
+    /// The providers tied to an account, in the order in which they were.
+    many IdentitiesOf -> Identity, |conn, ids, _now| {
+        let identities = Identity::by_users(conn, &ids).await?;
+        identities.into_iter().map(|identity| (identity.user_id, identity)).collect()
+    }
 }
 relation! {
     /// The roles that an account holds, by name.

@@ -10,10 +10,12 @@ pub mod document;
 pub mod email;
 pub mod error;
 pub mod handler;
+pub mod identity;
 pub mod loader;
 pub mod login;
 pub mod media;
 pub mod node;
+pub mod oauth;
 pub mod page;
 mod params;
 pub mod passkey;
@@ -60,6 +62,8 @@ pub struct Mutation(
     account::AccountMutation,
     profile::ProfileMutation,
     role::RoleMutation,
+    oauth::OAuthMutation,
+    identity::IdentityMutation,
 );
 
 /// The schema.

@@ -8,7 +8,10 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::directive::{list_size, requires_session};
-use crate::graphql::loader::{PasskeyById, PermissionById, RoleById, SessionById, UserById};
+use crate::graphql::loader::{
+    IdentityById, PasskeyById, PermissionById, RoleById, SessionById, UserById,
+};
+use crate::models::identity::Identity;
 use crate::models::passkey::Passkey;
 use crate::models::permission::{Permission, SystemPermission};
 use crate::models::role::Role;
@@ -23,6 +26,8 @@ use crate::models::user::User;
     desc = "Opaque and stable. Never parse it; equal ids mean equal objects across all types."
 ))]
 pub enum Node {
+    /// A sign-in provider tied to an account.
+    LinkedAccount(Identity),
     /// A passkey.
     Passkey(Passkey),
     /// A right.
@@ -38,6 +43,8 @@ pub enum Node {
 /// A type whose objects have global ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// `LinkedAccount`.
+    LinkedAccount,
     /// `Passkey`.
     Passkey,
     /// `Permission`.
@@ -51,7 +58,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
+        Self::LinkedAccount,
         Self::Passkey,
         Self::Permission,
         Self::Role,
@@ -61,6 +69,7 @@ impl Kind {
 
     const fn name(self) -> &'static str {
         match self {
+            Self::LinkedAccount => "LinkedAccount",
             Self::Passkey => "Passkey",
             Self::Permission => "Permission",
             Self::Role => "Role",
@@ -138,6 +147,12 @@ async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
                 .map(Node::Passkey)
         }
         Kind::Permission => loaders.one(PermissionById(id)).await?.map(Node::Permission),
+        Kind::LinkedAccount => {
+            let identity = loaders.one(IdentityById(id)).await?;
+            identity
+                .filter(|linked| caller.is(linked.user_id) || has(SystemPermission::AdminUsers))
+                .map(Node::LinkedAccount)
+        }
         Kind::Session => {
             let session = loaders.one(SessionById(id)).await?;
             session

@@ -8,13 +8,14 @@ use crate::graphql::access::Owner;
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::directive::{cost, list_size, page_arguments, public, requires_permission};
 use crate::graphql::loader::{
-    BackgroundOf, PasskeysOf, PermissionNamesOf, PersonalizationOf, ProfileOf, RolesOf,
-    TwoFactorOf, UserById, VerificationsOf,
+    BackgroundOf, IdentitiesOf, PasskeysOf, PermissionNamesOf, PersonalizationOf, ProfileOf,
+    RolesOf, TwoFactorOf, UserById, VerificationsOf,
 };
 use crate::graphql::node::Kind;
 use crate::graphql::page::{self, DateTimeRange, PageArguments, PageInfo, SortDirection};
 use crate::graphql::session::{self, SessionConnection};
 use crate::models::background::Background;
+use crate::models::identity::Identity;
 use crate::models::passkey::Passkey;
 use crate::models::permission::SystemPermission;
 use crate::models::personalization::Personalization;
@@ -110,6 +111,15 @@ impl User {
     /// Family name.
     async fn last_name(&self) -> Option<&str> {
         self.last_name.as_deref()
+    }
+
+    /// Sign-in providers tied to the account, in the order in which they were.
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true))]
+    async fn linked_accounts(&self, ctx: &Context<'_>) -> Result<Option<Vec<Identity>>> {
+        ctx.loaders()
+            .one(IdentitiesOf(self.id))
+            .await
+            .map(|linked| Some(linked.unwrap_or_default()))
     }
 
     /// Successful sign-ins so far.

@@ -70,10 +70,21 @@ impl Viewer {
 pub struct AuthOptions {
     /// What a new password must look like.
     password_policy: PasswordPolicy,
+    /// The outside services that one can sign in with.
+    providers: Vec<SignInProvider>,
     /// Whether strangers may open accounts.
     registration_open: bool,
     /// A second factor is compulsory for every account.
     two_factor_required: bool,
+}
+
+/// An outside service that accounts can sign in with.
+#[derive(SimpleObject)]
+pub struct SignInProvider {
+    /// What it is called, for a button.
+    display_name: String,
+    /// Value for the `provider` arguments. Set per deployment, hence not an enum.
+    slug: String,
 }
 
 /// What a new password must look like, for a checklist beside the field.
@@ -130,9 +141,16 @@ impl ViewerQuery {
     /// What a sign-in page must know.
     #[graphql(directive = public::apply())]
     async fn auth_options(&self, ctx: &Context<'_>) -> AuthOptions {
-        let config = &ctx.app().config;
+        let app = ctx.app();
+        let config = &app.config;
+        let providers = app.providers.iter();
+        let providers = providers.map(|provider| SignInProvider {
+            display_name: provider.name.clone(),
+            slug: provider.slug.clone(),
+        });
         AuthOptions {
             password_policy: config.password_policy().into(),
+            providers: providers.collect(),
             registration_open: config.registration.open,
             two_factor_required: config.two_factor_required() == TwoFactorRequirement::Everybody,
         }

@@ -5,6 +5,7 @@ pub mod cors;
 pub mod health;
 pub mod inbox;
 pub mod layers;
+pub mod oauth_callback;
 pub mod pages;
 pub mod playground;
 pub mod serve;
@@ -25,6 +26,7 @@ pub fn router(app: App) -> anyhow::Result<Router> {
     let mut routes = Router::new()
         .route("/graphql", graphql.layer(cors))
         .merge(health::routes())
+        .merge(oauth_callback::routes())
         .merge(pages::routes());
     if app.config.playground() {
         routes = routes.merge(playground::routes());

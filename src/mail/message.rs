@@ -123,6 +123,16 @@ pub enum Mail {
         /// Its last day.
         on: Date,
     },
+    /// A sign-in provider was tied to the account.
+    ProviderLinked {
+        /// What it is called.
+        provider: String,
+    },
+    /// A sign-in provider was untied from the account.
+    ProviderUnlinked {
+        /// What it was called.
+        provider: String,
+    },
 }
 
 /// Whom a mail is for.
@@ -221,6 +231,8 @@ impl Mail {
             Self::RecoveryCodeUsed { .. } => "recovery_code_used",
             Self::WrongCodes { .. } => "wrong_codes",
             Self::PasswordExpires { .. } => "password_expires",
+            Self::ProviderLinked { .. } => "provider_linked",
+            Self::ProviderUnlinked { .. } => "provider_unlinked",
         }
     }
 
@@ -262,6 +274,9 @@ impl Mail {
             }
             Self::PasswordExpires { days, on } => {
                 context! { days, date => template::day(language, **on)? }
+            }
+            Self::ProviderLinked { provider } | Self::ProviderUnlinked { provider } => {
+                context! { provider }
             }
             Self::AlreadyRegistered
             | Self::AddressInUse

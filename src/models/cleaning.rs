@@ -16,6 +16,8 @@ pub enum Ending {
     FailedJobs,
     /// Devices, by their last sign-in.
     KnownDevices,
+    /// Sign-ins with a provider that never came back, by their end.
+    OAuthStates,
     /// Ceremonies with an authenticator, by their end.
     PasskeyChallenges,
     /// Budgets that are whole again.
@@ -38,10 +40,11 @@ pub enum Ending {
 
 impl Ending {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::EmailChanges,
         Self::FailedJobs,
         Self::KnownDevices,
+        Self::OAuthStates,
         Self::PasskeyChallenges,
         Self::RateLimits,
         Self::RegistrationClaims,
@@ -63,6 +66,7 @@ impl Ending {
             Self::EmailChanges => ("email_changes", "requested_at < $1"),
             Self::FailedJobs => ("jobs", "failed_at < $1"),
             Self::KnownDevices => ("known_devices", "last_seen_at < $1"),
+            Self::OAuthStates => ("oauth_states", "expires_at < $1"),
             Self::PasskeyChallenges => ("passkey_challenges", "expires_at < $1"),
             Self::RateLimits => ("rate_limits", "full_at < $1"),
             Self::RegistrationClaims => ("registration_claims", "created_at < $1"),

@@ -160,6 +160,9 @@ pub struct WaysIn {
     /// How many passkeys it has.
     #[diesel(sql_type = BigInt)]
     pub passkeys: i64,
+    /// How many providers are tied to it.
+    #[diesel(sql_type = BigInt)]
+    pub providers: i64,
 }
 
 impl WaysIn {
@@ -171,7 +174,8 @@ impl WaysIn {
     pub async fn of(conn: &mut Conn, user: Uuid) -> QueryResult<Self> {
         diesel::sql_query(
             "SELECT hashed_password IS NOT NULL AS password, \
-             (SELECT count(*) FROM passkeys WHERE user_id = users.id) AS passkeys \
+             (SELECT count(*) FROM passkeys WHERE user_id = users.id) AS passkeys, \
+             (SELECT count(*) FROM identities WHERE user_id = users.id) AS providers \
              FROM users WHERE id = $1",
         )
         .bind::<diesel::sql_types::Uuid, _>(user)
@@ -182,7 +186,7 @@ impl WaysIn {
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> i64 {
-        i64::from(self.password) + self.passkeys
+        i64::from(self.password) + self.passkeys + self.providers
     }
 }
 

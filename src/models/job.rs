@@ -128,6 +128,20 @@ pub enum Job {
         /// The account.
         user: Uuid,
     },
+    /// Tell the owner that a sign-in provider was tied to the account.
+    ProviderLinked {
+        /// The account.
+        user: Uuid,
+        /// What the provider is called.
+        provider: String,
+    },
+    /// Tell the owner that a sign-in provider was untied from the account.
+    ProviderUnlinked {
+        /// The account.
+        user: Uuid,
+        /// What the provider is called.
+        provider: String,
+    },
 }
 
 /// A job that a worker holds.

@@ -72,9 +72,10 @@ fn kept(app: &App, ending: Ending) -> TimeDelta {
         // For whoever looks into what happened.
         Ending::Sessions | Ending::SpentTokens => TimeDelta::days(7),
         // `User.verifications` shows tokens that were made in the last 30 days.
-        Ending::PasskeyChallenges | Ending::TrustedDevices | Ending::TwoFactorChallenges => {
-            TimeDelta::zero()
-        }
+        Ending::OAuthStates
+        | Ending::PasskeyChallenges
+        | Ending::TrustedDevices
+        | Ending::TwoFactorChallenges => TimeDelta::zero(),
         Ending::PendingSecrets => two_factor::SETUP_LIFETIME,
         Ending::VerificationTokens | Ending::FailedJobs => TimeDelta::days(30),
     }

@@ -11,6 +11,7 @@ use crate::db::Conn;
 use crate::error::{Error, OnConstraint as _, Result, UserError, UserErrorCode};
 use crate::models::credentials::Credentials;
 use crate::models::email_change::EmailChange;
+use crate::models::identity::Identity;
 use crate::models::job::Job;
 use crate::models::passkey::Passkey;
 use crate::models::session::{Session, SessionEndReason, SignInMethod};
@@ -211,9 +212,12 @@ pub async fn confirm_change(
         // Whoever holds the address that is left now must not undo this. A link mailed to an address
         // that the account had even before stays good: its owner may have to undo this move, too.
         token.void_later(conn, now).await?;
-        // Whoever moved the account may have given it a password and passkeys since.
+        // Whoever moved the account may have given it a password and passkeys, or tied a provider to it,
+        // before or since. The owner's own provider is tied again by the next sign-in with it, if it knows
+        // the address.
         User::clear_password(conn, moved.id, now).await?;
         Passkey::remove_all(conn, moved.id).await?;
+        Identity::delete_all(conn, moved.id).await?;
         devices::note(conn, client, moved.id, now).await?;
         EmailChange::drop_since(conn, moved.id, token.created_at).await?;
         let job = Job::EmailChangeUndone { user: moved.id };

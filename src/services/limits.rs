@@ -44,6 +44,8 @@ pub enum Limit {
     MailRequest,
     /// Showing a mailed token, for each network.
     Token,
+    /// Beginning or ending a sign-in with a provider, for each network.
+    OAuth,
 }
 
 /// Takes one use of `limit` for `subject`, before anything costly is done.
@@ -95,6 +97,11 @@ pub async fn wait(
             hour,
         ),
         Limit::Token => (key(&["token", &network]), rates.tokens_per_network, hour),
+        Limit::OAuth => (
+            key(&["oauth", &network]),
+            rates.oauth_per_network,
+            TimeDelta::minutes(15),
+        ),
     };
     let Some(budget) = Budget::new(burst, period) else {
         return Ok(None);

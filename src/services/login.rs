@@ -169,7 +169,7 @@ async fn verify(
     }
 }
 
-/// Mails the link that opens a closed account again to who knows its password, unless an
+/// Mails the link that opens a closed account again to who has proved to own it, unless an
 /// administrator closed it.
 ///
 /// # Errors
@@ -200,7 +200,7 @@ fn invalid_credentials() -> Error {
     .into()
 }
 
-/// What is said of an account that is closed, to who has proved to own it.
+/// What is said of a closed account to who has proved to own it.
 #[must_use]
 pub fn unavailable() -> Error {
     let message = "This account is closed. If you may open it again, a link was mailed to you.";

@@ -133,6 +133,14 @@ async fn prepare(app: &App, job: &Job) -> Result<Option<(Recipient, Mail)>> {
             notify(app, user, Mail::WrongCodes { forgot_link }, |_| true).await
         }
         Job::PasswordExpires { user } => password_expires(app, user).await,
+        Job::ProviderLinked { user, ref provider } => {
+            let provider = provider.clone();
+            notify(app, user, Mail::ProviderLinked { provider }, |_| true).await
+        }
+        Job::ProviderUnlinked { user, ref provider } => {
+            let provider = provider.clone();
+            notify(app, user, Mail::ProviderUnlinked { provider }, |_| true).await
+        }
     }
 }
 

@@ -262,14 +262,28 @@ async fn open_account(conn: &mut Conn, form: &Form, new: &NewUser<'_>) -> Result
     {
         return Err(username_taken().into());
     }
+    let (timezone, language) = (form.timezone.as_deref(), form.language.as_deref());
+    insert_account(conn, new, timezone, language).await
+}
+
+/// Writes an account, its profile and its default roles; `None` where address or username is in use.
+///
+/// # Errors
+/// If the database refuses.
+pub async fn insert_account(
+    conn: &mut Conn,
+    new: &NewUser<'_>,
+    timezone: Option<&str>,
+    language: Option<&str>,
+) -> Result<Option<User>> {
     let Some(user) = new.insert_if_missing(conn).await? else {
         return Ok(None);
     };
     let now = new.created_at;
     let profile = NewProfile {
         user_id: user.id,
-        timezone: form.timezone.as_deref(),
-        language: form.language.as_deref(),
+        timezone,
+        language,
         created_at: now,
         updated_at: now,
     };

@@ -15,8 +15,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
      form-action 'none'; frame-ancestors 'none'";
 
 const LINK: &str = include_str!("link.html");
-const PAGES: [(&str, &str); 5] = [
+const PAGES: [(&str, &str); 6] = [
     ("/confirm-email-change", LINK),
+    ("/oauth/callback", include_str!("callback.html")),
     ("/forgot-password", include_str!("forgot-password.html")),
     ("/reactivate-account", LINK),
     ("/reset-password", include_str!("reset-password.html")),
@@ -25,7 +26,8 @@ const PAGES: [(&str, &str); 5] = [
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
-const ASSETS: [(&str, &str, &str); 6] = [
+const ASSETS: [(&str, &str, &str); 7] = [
+    ("/pages/callback.js", SCRIPT, include_str!("callback.js")),
     (
         "/pages/forgot-password.js",
         SCRIPT,

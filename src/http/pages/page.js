@@ -4,6 +4,8 @@ import { texts } from './texts.js';
 // The token stands behind `#`: no server on the way has seen it, and it is taken out of the
 // address at once, so that it does not stay in the history.
 export const token = new URLSearchParams(location.hash.slice(1)).get('token');
+// What a sign-in provider adds to the address goes the same way, wherever it stands.
+export const parameters = new URLSearchParams(`${location.search.slice(1)}&${location.hash.slice(1)}`);
 history.replaceState(null, '', location.pathname);
 // A link pasted where the same page is open loads nothing by itself.
 addEventListener('hashchange', () => location.reload());
@@ -24,17 +26,23 @@ for (const element of document.querySelectorAll('[data-text]')) {
 }
 document.querySelector('main').hidden = false;
 
+// This file lies one folder below the root of the server, whatever page it is for.
+const graphql = new URL('../graphql', import.meta.url);
+
 /**
  * Sends a document with one field and gives that field's payload; where there is none, one with an
- * error. Cookies stay out of it: whoever is signed in in this browser, the token alone counts.
+ * error. Cookies stay out of it: whoever is signed in in this browser, the token alone counts. With
+ * `cookies` the answer may set some.
  */
-export async function send(query, input, accessToken) {
+export async function send(query, input, accessToken, cookies = false) {
   const headers = { 'content-type': 'application/json', accept: 'application/graphql-response+json' };
   if (accessToken) headers.authorization = `Bearer ${accessToken}`;
+  if (cookies) headers['graphql-require-preflight'] = '1';
   const body = JSON.stringify({ query, variables: { input } });
   const signal = AbortSignal.timeout(30_000);
+  const credentials = cookies ? 'same-origin' : 'omit';
   try {
-    const response = await fetch('graphql', { method: 'POST', headers, body, signal, credentials: 'omit' });
+    const response = await fetch(graphql, { method: 'POST', headers, body, signal, credentials });
     const { data, errors } = await response.json();
     const [payload] = Object.values(data ?? {});
     if (payload) return payload;

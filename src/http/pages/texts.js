@@ -55,6 +55,16 @@ export const texts = {
       held: 'done',
       missing: 'still missing',
     },
+    callback: {
+      title: 'Sign in',
+      working: 'Signing you in…',
+      done: (name) => `You are signed in as ${name}.`,
+      more: 'One more step is needed. Sign in where you came from.',
+      rejected: 'This sign-in is unknown, used up or past its end. Begin again.',
+      denied: 'You did not allow the sign-in. Nothing has happened.',
+      failed: 'The provider did not sign you in. Begin again.',
+      elsewhere: 'This sign-in did not begin in this tab. Begin again.',
+    },
     'forgot-password': {
       title: 'Forgotten your password?',
       intro: 'Tell us the mail address of your account. We mail you a link to set a new password.',
@@ -127,6 +137,16 @@ export const texts = {
         count > 0 ? `Weder dein jetziges Passwort noch eines der ${count} davor` : 'Nicht dein jetziges Passwort',
       held: 'erfüllt',
       missing: 'fehlt noch',
+    },
+    callback: {
+      title: 'Anmeldung',
+      working: 'Du wirst angemeldet …',
+      done: (name) => `Du bist angemeldet als ${name}.`,
+      more: 'Ein Schritt fehlt noch. Melde dich dort an, woher du gekommen bist.',
+      rejected: 'Diese Anmeldung ist unbekannt, verbraucht oder abgelaufen. Beginne noch einmal.',
+      denied: 'Du hast die Anmeldung nicht erlaubt. Es ist nichts geschehen.',
+      failed: 'Der Anbieter hat dich nicht angemeldet. Beginne noch einmal.',
+      elsewhere: 'Diese Anmeldung hat nicht in diesem Fenster begonnen. Beginne noch einmal.',
     },
     'forgot-password': {
       title: 'Passwort vergessen?',

@@ -1,0 +1,80 @@
+//! Signing in with another provider.
+
+use async_graphql::{Context, Object, SimpleObject};
+
+use crate::error::{Result, UserError};
+use crate::graphql::context::ContextExt as _;
+use crate::graphql::directive::public;
+use crate::graphql::error::settle;
+use crate::graphql::login::{SignInPayload, outcome};
+use crate::scalar::Url;
+use crate::services::login::TokenDelivery;
+use crate::services::oauth::{self, FinishInput, StartInput, Started};
+
+/// Where to send the browser.
+#[derive(SimpleObject)]
+#[graphql(name = "StartOAuthSignInPayload")]
+pub struct StartPayload {
+    /// Where to send the browser; null exactly when `errors` is not empty.
+    authorization_url: Option<Url>,
+    /// Why nothing began; empty on success.
+    errors: Vec<UserError>,
+    /// A secret for `finishOAuthSignIn`, good once and for ten minutes. Keep it in the tab that began
+    /// (`sessionStorage`) and send it nowhere else: only who has it can finish the sign-in.
+    state: Option<String>,
+}
+
+/// Signing in with another provider.
+#[derive(Default)]
+pub struct OAuthMutation;
+
+#[Object]
+impl OAuthMutation {
+    /// Second half of a sign-in with a provider, in the tab in which the first half ran: with the
+    /// parameters `code`, `state` (as `returnedState`) and `iss` of the page that the provider sent the
+    /// browser back to. Where the provider was to be tied to the caller's account, it is, the same
+    /// account must still be signed in, and a session of its own is opened as for a sign-in.
+    #[graphql(name = "finishOAuthSignIn", directive = public::apply())]
+    async fn finish_oauth_sign_in(
+        &self,
+        ctx: &Context<'_>,
+        mut input: FinishInput,
+    ) -> Result<Option<SignInPayload>> {
+        let (caller, delivery) = (ctx.caller(), input.token_delivery);
+        if delivery == TokenDelivery::Cookie {
+            caller.cookies().may_be_set()?;
+        }
+        let kept = caller.cookies().device().map(str::to_owned);
+        input.device_token = input.device_token.or(kept);
+        let (client, actor) = (caller.client(), caller.requester().signed_in());
+        let finished = oauth::finish(ctx.app(), client, actor, input).await;
+        let (finished, errors) = settle(ctx, finished)?;
+        let result = finished.map(|sign_in| outcome(ctx, sign_in, delivery));
+        Ok(Some(SignInPayload { errors, result }))
+    }
+
+    /// First half of a sign-in with a provider: the address to send the browser to, and a secret for
+    /// the second half. A browser that comes back from the provider without that secret did not begin
+    /// here; nobody else's sign-in can be foisted on it.
+    #[graphql(name = "startOAuthSignIn", directive = public::apply())]
+    async fn start_oauth_sign_in(
+        &self,
+        ctx: &Context<'_>,
+        input: StartInput,
+    ) -> Result<Option<StartPayload>> {
+        let owner = input.link.then(|| ctx.actor()).transpose()?;
+        let started = oauth::start(ctx.app(), ctx.caller().client(), owner, input).await;
+        let (started, errors) = settle(ctx, started)?;
+        let (authorization_url, state) = started.map(answer).unzip();
+        Ok(Some(StartPayload {
+            authorization_url,
+            errors,
+            state,
+        }))
+    }
+}
+
+fn answer(started: Started) -> (Url, String) {
+    let url = Url(started.authorization_url.into());
+    (url, started.state.expose().to_owned())
+}

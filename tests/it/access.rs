@@ -22,7 +22,7 @@ use Outcome::{Allowed as A, Forbidden as F, Unauthenticated as U};
 /// A root field, a document that uses it, and what comes of it for nobody, an account that has not
 /// proved its address, a user, a moderator and an administrator. `ID` stands for the id of another
 /// account, `ROLE` for that of the role `moderator`.
-pub const FIELDS: [(&str, &str, [Outcome; 5]); 48] = [
+pub const FIELDS: [(&str, &str, [Outcome; 5]); 51] = [
     (
         "Query.authOptions",
         "{ authOptions { registrationOpen } }",
@@ -160,6 +160,21 @@ pub const FIELDS: [(&str, &str, [Outcome; 5]); 48] = [
     (
         "Mutation.revokeSession",
         "mutation { revokeSession(input: { sessionId: \"x\" }) { errors { code } } }",
+        [U, U, A, A, A],
+    ),
+    (
+        "Mutation.startOAuthSignIn",
+        "mutation { startOAuthSignIn(input: { provider: \"x\", redirectUri: \"x\" }) { errors { code } } }",
+        [A; 5],
+    ),
+    (
+        "Mutation.finishOAuthSignIn",
+        "mutation { finishOAuthSignIn(input: { provider: \"x\", state: \"x\", code: \"x\" }) { errors { code } } }",
+        [A; 5],
+    ),
+    (
+        "Mutation.unlinkAccount",
+        "mutation { unlinkAccount(input: { linkedAccountId: \"x\" }) { errors { code } } }",
         [U, U, A, A, A],
     ),
     (
@@ -360,6 +375,7 @@ fn selection(field: &str) -> String {
     match field {
         "background" | "profile" => format!("{field} {{ updatedAt }}"),
         "personalization" => format!("{field} {{ recommendedContent }}"),
+        "linkedAccounts" => format!("{field} {{ provider }}"),
         "passkeys" | "roles" => format!("{field} {{ name }}"),
         "twoFactor" => format!("{field} {{ enabled }}"),
         "sessions" => format!("{field} {{ nodes {{ id }} }}"),

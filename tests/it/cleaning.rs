@@ -102,7 +102,7 @@ async fn many_rows_go_in_small_batches() {
     let (statements, removed) = app.statements(clean(&app)).await;
     assert_eq!(removed, 1300);
     assert_eq!(app.count("rate_limits").await, "0");
-    // Thirteen rounds of begin, turn, delete and commit: three for these rows, one for each other table;
+    // Fourteen rounds of begin, turn, delete and commit: three for these rows, one for each other table;
     // and the keys.
     assert_eq!(statements, 60);
 }

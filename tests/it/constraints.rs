@@ -58,6 +58,11 @@ const ROWS: &str = "
     INSERT INTO jobs (id, payload, run_at, created_at) VALUES ('00000000-0000-0000-0000-000000000009', '{}', now(), now());
     INSERT INTO rate_limits (key, full_at) VALUES (decode(repeat('0a', 32), 'hex'), now());
     INSERT INTO signing_keys (id, algorithm, private_key, created_at, signs_from) VALUES ('00000000-0000-0000-0000-00000000000b', 'EdDSA', decode(repeat('0b', 48), 'hex'), now(), now());
+    INSERT INTO identities (id, user_id, provider, issuer, subject, linked_at, last_used_at) VALUES
+        ('00000000-0000-0000-0000-000000000011', '00000000-0000-0000-0000-000000000001', 'acme', 'https://id.acme.test', 'ada', now(), now()),
+        ('00000000-0000-0000-0000-000000000012', '00000000-0000-0000-0000-000000000001', 'other', 'https://id.acme.test', 'ada', now(), now());
+    INSERT INTO oauth_states (state_hash, provider, redirect_uri, user_id, created_at, expires_at) VALUES
+        (decode(repeat('13', 32), 'hex'), 'acme', 'https://app.test', '00000000-0000-0000-0000-000000000001', now(), now());
 ";
 
 /// Every constraint that has a name, and statements that break it and nothing before it.
@@ -354,6 +359,32 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("signing_keys_pkey", &["INSERT INTO signing_keys SELECT id, algorithm, private_key, created_at, now() FROM signing_keys"]),
     ("signing_keys_algorithm_known", &["UPDATE signing_keys SET algorithm = 'none'"]),
     ("signing_keys_private_key_length", &["UPDATE signing_keys SET private_key = 'short'"]),
+
+    ("identities_pkey", &["UPDATE identities SET id = '00000000-0000-0000-0000-000000000011'"]),
+    ("identities_user_id_fkey", &["UPDATE identities SET user_id = gen_random_uuid()"]),
+    ("identities_subject_key", &[
+        "INSERT INTO identities SELECT gen_random_uuid(), '00000000-0000-0000-0000-000000000002', provider, issuer, subject, NULL, NULL, now(), now() FROM identities",
+    ]),
+    ("identities_provider_key", &[
+        "INSERT INTO identities SELECT gen_random_uuid(), user_id, provider, issuer, 'eve', NULL, NULL, now(), now() FROM identities",
+    ]),
+    ("identities_provider_form", &[
+        "UPDATE identities SET provider = ''",
+        "UPDATE identities SET provider = 'Acme'",
+        "UPDATE identities SET provider = 'acme-'",
+        "UPDATE identities SET provider = repeat('x', 33)",
+    ]),
+    ("identities_issuer_length", &["UPDATE identities SET issuer = ''", "UPDATE identities SET issuer = repeat('x', 2049)"]),
+    ("identities_subject_length", &["UPDATE identities SET subject = ''", "UPDATE identities SET subject = repeat('x', 256)"]),
+    ("identities_display_name_length", &["UPDATE identities SET display_name = ''", "UPDATE identities SET display_name = repeat('x', 256)"]),
+    ("identities_email_length", &["UPDATE identities SET email = 'a@'", "UPDATE identities SET email = repeat('x', 255)"]),
+
+    ("oauth_states_pkey", &["INSERT INTO oauth_states SELECT * FROM oauth_states"]),
+    ("oauth_states_user_id_fkey", &["UPDATE oauth_states SET user_id = gen_random_uuid()"]),
+    ("oauth_states_state_hash_length", &["UPDATE oauth_states SET state_hash = '\\x00'"]),
+    ("oauth_states_provider_form", &["UPDATE oauth_states SET provider = 'a b'"]),
+    ("oauth_states_redirect_uri_length", &["UPDATE oauth_states SET redirect_uri = ''", "UPDATE oauth_states SET redirect_uri = repeat('x', 2049)"]),
+    ("oauth_states_name_length", &["UPDATE oauth_states SET name = ''", "UPDATE oauth_states SET name = repeat('x', 256)"]),
 ];
 
 /// Which constraint a trigger reports, for those that report one.

@@ -55,10 +55,17 @@ const LAYERS: &[Layer] = &[
         crates: &["axum", "diesel", "diesel_async"],
     },
     Layer {
+        paths: &["provider"],
+        only: Some(&["config", "provider"]),
+        ours: &[],
+        crates: &["axum", "diesel", "diesel_async"],
+    },
+    Layer {
         paths: &["models"],
         only: None,
         ours: &[
             "app", "services", "auth", "graphql", "http", "listener", "worker", "mail", "config",
+            "provider",
         ],
         crates: &["axum"],
     },

@@ -24,6 +24,12 @@ fn every_mail() -> Vec<Mail> {
         },
         Mail::AlreadyRegistered,
         Mail::AddressInUse,
+        Mail::ProviderLinked {
+            provider: "Initech".to_owned(),
+        },
+        Mail::ProviderUnlinked {
+            provider: "Initech".to_owned(),
+        },
         Mail::ResetPassword {
             link: link(),
             hours: 1,

@@ -5,22 +5,27 @@ use std::path::Path;
 use axum::Router;
 use axum::response::Html;
 use axum::routing::get;
+use cardea::clock::Clock;
 use cardea::http::playground::EMBEDDED;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::harness::app::start_of_time;
 use crate::harness::node::{Scripts, say, skip, variable};
 use crate::harness::served::Served;
 
 /// Runs a script of `tests/browser` with these variables against a server of its own with these
 /// flags, where there is a browser.
 async fn in_chromium(script: &'static str, flags: &[&str], variables: &[(&'static str, &String)]) {
-    in_chromium_at("127.0.0.1", script, flags, variables).await;
+    let clock = Clock::fixed(start_of_time());
+    in_chromium_at("127.0.0.1", clock, script, flags, variables).await;
 }
 
-/// The same with a server under this name.
+/// The same with a server under this name, on this clock.
 async fn in_chromium_at(
     host: &str,
+    clock: Clock,
     script: &'static str,
     flags: &[&str],
     variables: &[(&'static str, &String)],
@@ -43,7 +48,7 @@ async fn in_chromium_at(
     };
     // Mails follow one another faster here than people ask for them.
     let flags: Vec<_> = flags.iter().copied().chain(["--resend-secs=0"]).collect();
-    let served = Served::at(host, &flags).await;
+    let served = Served::at(host, &flags, clock).await;
     let mut all = vec![("BASE_URL", served.url.clone()), ("CHROMIUM", chromium)];
     all.extend(
         variables
@@ -86,7 +91,8 @@ async fn people_sign_in_with_passkeys_as_the_documentation_says() {
     serving.spawn(async { axum::serve(listener, other).await });
     let other = format!("http://localhost:{port}");
     // Browsers make no passkeys for numbers.
-    in_chromium_at("localhost", "passkey.mjs", &[], &[("OTHER", &other)]).await;
+    let clock = Clock::fixed(start_of_time());
+    in_chromium_at("localhost", clock, "passkey.mjs", &[], &[("OTHER", &other)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,4 +110,28 @@ async fn a_browser_lets_pages_of_listed_origins_use_the_api_and_no_others() {
     let flag = format!("--cors-origins={listed}");
     let variables = [("LISTED", &listed), ("OTHER", &other)];
     in_chromium("cors.mjs", &[&flag], &variables).await;
+}
+
+/// The whole way with a real OpenID provider, its own pages and every redirect.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_provider_signs_people_in_and_links_accounts() {
+    // The script starts the provider there.
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let issuer = format!("http://{}", listener.local_addr().expect("an address"));
+    drop(listener);
+    let providers = json!([{
+        "slug": "acme", "name": "Acme", "issuer": issuer, "clientId": "cardea",
+        "clientSecret": "a-secret-of-32-characters-or-more",
+    }]);
+    let flag = format!("--oidc-providers={providers}");
+    // Its ID tokens are of this day.
+    let clock = Clock::system();
+    in_chromium_at(
+        "127.0.0.1",
+        clock,
+        "oauth.mjs",
+        &[&flag],
+        &[("ISSUER", &issuer)],
+    )
+    .await;
 }

@@ -58,6 +58,7 @@ pub fn config(arguments: &[&str]) -> Config {
         "--code-tries=100000",
         "--master-key",
         MASTER_KEY,
+        "--oauth-per-network=100000",
     ];
     // The last of two equal flags holds.
     Settings::parse_from(defaults.iter().chain(arguments)).config
@@ -74,8 +75,13 @@ impl TestApp {
     }
 
     pub async fn with_config(config: Config) -> Self {
+        Self::with_clock(config, Clock::fixed(start_of_time())).await
+    }
+
+    /// A server on this clock.
+    pub async fn with_clock(config: Config, clock: Clock) -> Self {
         let db = TestDb::new(&config.database).await;
-        let app = start(config, &db, Clock::fixed(start_of_time())).await;
+        let app = start(config, &db, clock).await;
         let router = http::router(app.clone()).expect("the schema is sound");
         Self { app, router, db }
     }

@@ -1,11 +1,13 @@
 //! The server on a port of its own, with workers, for clients that are programs of their own.
 
+use cardea::clock::Clock;
 use cardea::http::serve::serve;
 use cardea::worker;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::harness::TestApp;
+use crate::harness::app::{config, start_of_time};
 
 /// A server that answers on a port until the value is dropped.
 pub struct Served {
@@ -18,17 +20,17 @@ pub struct Served {
 impl Served {
     /// A server with these flags, whose mailed links lead to it.
     pub async fn with(arguments: &[&str]) -> Self {
-        Self::at("127.0.0.1", arguments).await
+        Self::at("127.0.0.1", arguments, Clock::fixed(start_of_time())).await
     }
 
-    /// The same under another name of this machine.
-    pub async fn at(host: &str, arguments: &[&str]) -> Self {
+    /// The same under another name of this machine, on this clock.
+    pub async fn at(host: &str, arguments: &[&str], clock: Clock) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let url = format!("http://{host}:{port}");
         let public_url = format!("--public-url={url}");
         let arguments: Vec<&str> = arguments.iter().copied().chain([&*public_url]).collect();
-        let app = TestApp::with(&arguments).await;
+        let app = TestApp::with_clock(config(&arguments), clock).await;
         worker::start(&app.app);
         let (router, state) = (app.router.clone(), app.app.clone());
         let mut serving = JoinSet::new();

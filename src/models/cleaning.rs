@@ -20,6 +20,8 @@ pub enum Ending {
     OAuthStates,
     /// Ceremonies with an authenticator, by their end.
     PasskeyChallenges,
+    /// Sign-ins, by when they were.
+    LoginEvents,
     /// Budgets that are whole again.
     RateLimits,
     /// Registrations in vain.
@@ -40,12 +42,13 @@ pub enum Ending {
 
 impl Ending {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::EmailChanges,
         Self::FailedJobs,
         Self::KnownDevices,
         Self::OAuthStates,
         Self::PasskeyChallenges,
+        Self::LoginEvents,
         Self::RateLimits,
         Self::RegistrationClaims,
         // Before their sessions, which would take all of them along at once.
@@ -68,6 +71,7 @@ impl Ending {
             Self::KnownDevices => ("known_devices", "last_seen_at < $1"),
             Self::OAuthStates => ("oauth_states", "expires_at < $1"),
             Self::PasskeyChallenges => ("passkey_challenges", "expires_at < $1"),
+            Self::LoginEvents => ("login_events", "occurred_at < $1"),
             Self::RateLimits => ("rate_limits", "full_at < $1"),
             Self::RegistrationClaims => ("registration_claims", "created_at < $1"),
             Self::SpentTokens => (

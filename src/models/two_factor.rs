@@ -213,6 +213,19 @@ impl TwoFactorSecret {
             .map(drop)
     }
 
+    /// Whether the secret in use was confirmed after `since`.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn is_younger(conn: &mut Conn, user: Uuid, since: DateTime) -> QueryResult<bool> {
+        let young = two_factor_secrets::table
+            .filter(two_factor_secrets::user_id.eq(user))
+            .filter(two_factor_secrets::confirmed_at.gt(since));
+        diesel::select(diesel::dsl::exists(young))
+            .get_result(conn)
+            .await
+    }
+
     /// Deletes the secret of `user` that is in use, or the one that waits; says whether there was one.
     ///
     /// # Errors

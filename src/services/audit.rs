@@ -11,6 +11,10 @@ pub enum AuditAction {
     PasskeyRefused,
     /// A passkey was removed.
     PasskeyRemoved,
+    /// A provider was tied to the account.
+    ProviderLinked,
+    /// A provider was untied from the account.
+    ProviderUnlinked,
     /// A recovery code was used.
     RecoveryCodeUsed,
     /// The recovery codes were replaced.
@@ -31,6 +35,8 @@ impl AuditAction {
             Self::PasskeyAdded => "PASSKEY_ADDED",
             Self::PasskeyRefused => "PASSKEY_REFUSED",
             Self::PasskeyRemoved => "PASSKEY_REMOVED",
+            Self::ProviderLinked => "PROVIDER_LINKED",
+            Self::ProviderUnlinked => "PROVIDER_UNLINKED",
             Self::RecoveryCodeUsed => "RECOVERY_CODE_USED",
             Self::RecoveryCodesReplaced => "RECOVERY_CODES_REPLACED",
             Self::TwoFactorDisabled => "TWO_FACTOR_DISABLED",

@@ -65,6 +65,8 @@ fn kept(app: &App, ending: Ending) -> TimeDelta {
     match ending {
         // Asked for, confirmed and undone, each at its last moment.
         Ending::EmailChanges => hours(links.recovery_hours) + hours(links.email_undo_hours),
+        // A year, and the one before it to compare with.
+        Ending::LoginEvents => TimeDelta::days(800),
         Ending::KnownDevices => TimeDelta::days(400),
         // Tries in a row are remembered for a while after the last wait.
         Ending::RateLimits => limits::FORGET,

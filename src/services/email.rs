@@ -1,6 +1,7 @@
 //! The address of an account: proving it, and moving to another one.
 
 use async_graphql::InputObject;
+use chrono::TimeDelta;
 use diesel_async::AsyncConnection as _;
 use uuid::Uuid;
 
@@ -23,7 +24,7 @@ use crate::services::limits::{self, Limit};
 use crate::services::login::TokenDelivery;
 use crate::services::mails::token_rejected;
 use crate::services::sign_in::{self, NewSignIn, SignIn};
-use crate::services::validate;
+use crate::services::{two_factor, validate};
 
 /// A mailed token.
 #[derive(InputObject)]
@@ -218,6 +219,9 @@ pub async fn confirm_change(
         User::clear_password(conn, moved.id, now).await?;
         Passkey::remove_all(conn, moved.id).await?;
         Identity::delete_all(conn, moved.id).await?;
+        let window = TimeDelta::hours(app.config.links.email_undo_hours.into());
+        let since = DateTime(*token.created_at - window);
+        two_factor::take_off_younger(conn, moved.id, since).await?;
         devices::note(conn, client, moved.id, now).await?;
         EmailChange::drop_since(conn, moved.id, token.created_at).await?;
         let job = Job::EmailChangeUndone { user: moved.id };

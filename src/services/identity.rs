@@ -11,6 +11,7 @@ use crate::models::credentials::WaysIn;
 use crate::models::identity::Identity;
 use crate::models::job::Job;
 use crate::models::user::User;
+use crate::services::audit::{self, AuditAction};
 
 /// The provider to untie.
 #[derive(InputObject)]
@@ -48,6 +49,7 @@ pub async fn unlink(app: &App, actor: &Actor, id: Option<Uuid>) -> Result<User> 
             provider: name_of(app, &gone.provider),
         };
         job.enqueue(conn, now).await?;
+        audit::note(AuditAction::ProviderUnlinked, user.id, user.id);
         Ok(user)
     })
     .await

@@ -16,6 +16,7 @@ use crate::models::user::{AccountStatus, NewUser, User};
 use crate::models::verification_token::{VerificationKind, VerificationToken};
 use crate::provider::{Person, Provider};
 use crate::scalar::EmailAddress;
+use crate::services::audit::{self, AuditAction};
 use crate::services::limits::{self, Limit};
 use crate::services::login::{self, TokenDelivery};
 use crate::services::sign_in::{self, NewSignIn, SignIn};
@@ -185,7 +186,9 @@ impl Arrival<'_> {
                 user,
                 provider: self.provider.name.clone(),
             };
-            return Ok(job.enqueue(conn, app.now()).await?);
+            job.enqueue(conn, app.now()).await?;
+            audit::note(AuditAction::ProviderLinked, user, user);
+            return Ok(());
         }
         // The other one of two sign-ins at once may have been faster. Otherwise the account is tied to
         // somebody else there: who had this address before, maybe, and it was given away since.

@@ -341,6 +341,20 @@ async fn take_off(conn: &mut Conn, user: Uuid) -> Result<bool> {
     Ok(remove(conn, user).await? || had_passkeys)
 }
 
+/// Takes a second factor off that was set up after `since`: whoever took the account over then may have done
+/// it. An older one stays, so that a mailbox alone never opens an account that has one. Belongs into a
+/// transaction that holds the account locked.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn take_off_younger(conn: &mut Conn, user: Uuid, since: DateTime) -> Result<()> {
+    if TwoFactorSecret::is_younger(conn, user, since).await? {
+        remove(conn, user).await?;
+        audit::note(AuditAction::TwoFactorReset, user, user);
+    }
+    Ok(())
+}
+
 /// Deletes the device and the recovery codes of `user`; says whether the second factor was on.
 async fn remove(conn: &mut Conn, user: Uuid) -> Result<bool> {
     let was_on = TwoFactorSecret::delete(conn, user, true).await?;

@@ -381,3 +381,32 @@ async fn many_accounts_show_their_second_factor_by_one_statement() {
         assert_eq!(json!(names), expected);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undone_move_takes_off_what_a_thief_set_up_and_leaves_what_is_older() {
+    let old = email("ada");
+    let undone = async |before: bool| {
+        let app = TestApp::with(&["--access-token-minutes=60"]).await;
+        let mut ada = app.user("ada").await;
+        if before {
+            let device = ada.with_two_factor(&app).await;
+            app.advance(TimeDelta::days(8));
+            ada = app.sign_in_with("ada", &device.code()).await;
+        }
+        let token = ada.email_change_token(&app, "eve@example.org").await;
+        assert_eq!(ada.confirm_email(&token).await.code(), "");
+        let undo = app.mailed_token(&old).await;
+        if !before {
+            ada.with_two_factor(&app).await;
+        }
+        assert_eq!(app.confirm_email(&undo).await.code(), "");
+        let reset = app.mailed_token(&old).await;
+        assert_eq!(app.reset(&reset, NEW_PASSWORD).await.code(), "");
+        app.run_jobs().await;
+        let answer = app.login("ada", NEW_PASSWORD).await;
+        answer.data("login/result/__typename").clone()
+    };
+    assert_eq!(undone(false).await, "SignedIn", "the owner is not shut out");
+    // Whoever holds the former mailbox alone must not get past a second factor by it.
+    assert_eq!(undone(true).await, "TwoFactorRequired");
+}

@@ -98,6 +98,10 @@ mutation Login($input: LoginInput!) {
       ... on EmailVerificationRequired {
         resendAvailableAt
       }
+      ... on TwoFactorRequired {
+        challengeToken
+        methods
+      }
     }
     errors {
       code
@@ -249,4 +253,66 @@ query Roles {
   }
 }
 `),
+  example(`
+# Gives a secret for an app that shows codes. Nothing changes
+# until it shows one, in the tab ConfirmTwoFactor.
+mutation EnableTwoFactor {
+  enableTwoFactor {
+    setup {
+      otpauthUri
+      secret
+      expiresAt
+    }
+    errors {
+      code
+      message
+    }
+  }
+}
+`),
+  example(
+    `
+# Keep the recovery codes: they are shown this once.
+# From now on Login answers with TwoFactorRequired.
+mutation ConfirmTwoFactor($input: ConfirmTwoFactorInput!) {
+  confirmTwoFactor(input: $input) {
+    recoveryCodes
+    user {
+      twoFactor {
+        enabled
+        recoveryCodesLeft
+      }
+    }
+    errors {
+      code
+      message
+      path
+    }
+  }
+}
+`,
+    { input: { code: '123456' } },
+  ),
+  example(
+    `
+# The second step of a sign-in: challengeToken from Login,
+# and the next code from the app, or a recovery code.
+mutation VerifyTwoFactor($input: VerifyTwoFactorInput!) {
+  verifyTwoFactor(input: $input) {
+    result {
+      ... on SignedIn {
+        accessToken
+        refreshToken
+      }
+    }
+    errors {
+      code
+      message
+      path
+    }
+  }
+}
+`,
+    { input: { challengeToken: 'ctf_…', code: '123456', trustDevice: false } },
+  ),
 ];

@@ -25,6 +25,7 @@ pub mod role;
 pub mod scan;
 pub mod sdl;
 pub mod session;
+pub mod statistics;
 pub mod turn;
 pub mod two_factor;
 pub mod user;
@@ -48,6 +49,7 @@ pub struct Query(
     role::RoleQuery,
     node::NodeQuery,
     session::SessionQuery,
+    statistics::StatisticsQuery,
 );
 
 /// Everything that can be changed.

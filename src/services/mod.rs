@@ -29,6 +29,7 @@ pub mod roles;
 pub mod second_step;
 pub mod session;
 pub mod sign_in;
+pub mod statistics;
 pub mod two_factor;
 pub mod users;
 pub mod validate;

@@ -22,7 +22,7 @@ use Outcome::{Allowed as A, Forbidden as F, Unauthenticated as U};
 /// A root field, a document that uses it, and what comes of it for nobody, an account that has not
 /// proved its address, a user, a moderator and an administrator. `ID` stands for the id of another
 /// account, `ROLE` for that of the role `moderator`.
-pub const FIELDS: [(&str, &str, [Outcome; 5]); 51] = [
+pub const FIELDS: [(&str, &str, [Outcome; 5]); 52] = [
     (
         "Query.authOptions",
         "{ authOptions { registrationOpen } }",
@@ -185,6 +185,11 @@ pub const FIELDS: [(&str, &str, [Outcome; 5]); 51] = [
     (
         "Mutation.updateUserStatus",
         "mutation { updateUserStatus(input: { userId: \"ID\", isActive: true }) { errors { code } } }",
+        [U, U, F, F, A],
+    ),
+    (
+        "Query.loginStats",
+        "{ loginStats { successes } }",
         [U, U, F, F, A],
     ),
     (

@@ -58,6 +58,7 @@ mod schema;
 mod server;
 mod session;
 mod signing_key;
+mod trusted_device;
 mod two_factor;
 mod two_factor_compulsory;
 mod two_factor_sign_in;

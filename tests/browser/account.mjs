@@ -11,11 +11,11 @@ export const PASSWORD = 'Correct-Horse-7';
 export async function picture(page, name) {
   if (!SCREENSHOTS) return;
   const size = page.viewportSize();
-  for (const [form, width, height] of [['wide', 1000, 640], ['narrow', 360, 740]]) {
+  for (const [form, width, height] of [['wide', 1280, 800], ['narrow', 390, 844]]) {
     await page.setViewportSize({ width, height });
     for (const colorScheme of ['light', 'dark']) {
       await page.emulateMedia({ colorScheme });
-      await page.screenshot({ path: path.join(SCREENSHOTS, `${name}-${form}-${colorScheme}.png`) });
+      await page.screenshot({ path: path.join(SCREENSHOTS, `${name}-${form}-${colorScheme}.png`), fullPage: true });
     }
   }
   await page.setViewportSize(size);

@@ -2,10 +2,10 @@
 // that Chromium plays, and with the code of docs/PASSKEYS.md. OTHER is the address of a page of another origin
 // on the same host. Needs Chromium, whose path CHROMIUM may name.
 import assert from 'node:assert/strict';
-import { createHmac } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { PASSWORD, lives, mailTo, mutate, register, signIn } from './account.mjs';
 import { graphql, inBrowser } from './browser.mjs';
+import { authenticator, totp } from './factors.mjs';
 
 const { OTHER } = process.env;
 const EMAIL = 'ada@example.org';
@@ -14,18 +14,6 @@ const EMAIL = 'ada@example.org';
 async function documented() {
   const text = await readFile(new URL('../../docs/PASSKEYS.md', import.meta.url), 'utf8');
   return /```js\n(.*?)```/s.exec(text)[1];
-}
-
-/** The code that a device shows at an instant (RFC 6238). */
-function totp(secret, at) {
-  const digit = (letter) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(letter).toString(2).padStart(5, '0');
-  const bits = [...secret].map(digit).join('');
-  const key = Buffer.from(bits.match(/.{8}/g).map((byte) => parseInt(byte, 2)));
-  const step = Buffer.alloc(8);
-  step.writeBigUInt64BE(BigInt(Math.floor(at / 30_000)));
-  const hash = createHmac('sha1', key).update(step).digest();
-  const number = hash.readUInt32BE(hash[19] & 15) & 0x7fffffff;
-  return String(number % 1_000_000).padStart(6, '0');
 }
 
 /** Opens a page of the server, with the documented code in it. */
@@ -46,27 +34,6 @@ const call = (page, name, ...args) =>
     },
     [name, args],
   );
-
-/** An authenticator of the page's browser that keeps passkeys. */
-async function authenticator(cdp, transport) {
-  const options = {
-    protocol: 'ctap2',
-    transport,
-    hasResidentKey: true,
-    hasUserVerification: true,
-    isUserVerified: true,
-    automaticPresenceSimulation: true,
-  };
-  const { authenticatorId } = await cdp.send('WebAuthn.addVirtualAuthenticator', { options });
-  const send = (command, more) => cdp.send(`WebAuthn.${command}`, { authenticatorId, ...more });
-  return {
-    /** Whether somebody is there to touch it. */
-    present: (enabled) => send('setAutomaticPresenceSimulation', { enabled }),
-    /** Whether the person is the owner. */
-    verified: (isUserVerified) => send('setUserVerified', { isUserVerified }),
-    credentials: async () => (await send('getCredentials')).credentials,
-  };
-}
 
 /** Switches the second factor of who is signed in in the page on. */
 async function secondFactor(page) {

@@ -82,6 +82,19 @@ async fn the_built_in_pages_lead_back_into_an_account_in_the_language_of_the_bro
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_page_to_sign_in_at_sets_up_and_takes_every_proof() {
+    let clock = Clock::fixed(start_of_time());
+    in_chromium_at("localhost", clock, "sign-in.mjs", &[], &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_to_sign_in_at_leads_to_a_compulsory_second_factor() {
+    let clock = Clock::fixed(start_of_time());
+    let flags = ["--two-factor-required=everybody"];
+    in_chromium_at("localhost", clock, "compulsory.mjs", &flags, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn people_sign_in_with_passkeys_as_the_documentation_says() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
@@ -112,9 +125,8 @@ async fn a_browser_lets_pages_of_listed_origins_use_the_api_and_no_others() {
     in_chromium("cors.mjs", &[&flag], &variables).await;
 }
 
-/// The whole way with a real OpenID provider, its own pages and every redirect.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_real_provider_signs_people_in_and_links_accounts() {
+/// Runs a script that starts a real OpenID provider, with its own pages and every redirect.
+async fn at_a_provider(script: &'static str) {
     // The script starts the provider there.
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let issuer = format!("http://{}", listener.local_addr().expect("an address"));
@@ -126,12 +138,11 @@ async fn a_real_provider_signs_people_in_and_links_accounts() {
     let flag = format!("--oidc-providers={providers}");
     // Its ID tokens are of this day.
     let clock = Clock::system();
-    in_chromium_at(
-        "127.0.0.1",
-        clock,
-        "oauth.mjs",
-        &[&flag],
-        &[("ISSUER", &issuer)],
-    )
-    .await;
+    let variables = [("ISSUER", &issuer)];
+    in_chromium_at("127.0.0.1", clock, script, &[&flag], &variables).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_provider_signs_people_in_and_links_accounts() {
+    at_a_provider("oauth.mjs").await;
 }

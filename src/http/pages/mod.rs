@@ -15,32 +15,41 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
      form-action 'none'; frame-ancestors 'none'";
 
 const LINK: &str = include_str!("link.html");
-const PAGES: [(&str, &str); 6] = [
+const PAGES: [(&str, &str); 7] = [
     ("/confirm-email-change", LINK),
     ("/oauth/callback", include_str!("callback.html")),
     ("/forgot-password", include_str!("forgot-password.html")),
     ("/reactivate-account", LINK),
     ("/reset-password", include_str!("reset-password.html")),
+    ("/sign-in", include_str!("sign-in.html")),
     ("/verify-email", LINK),
 ];
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
-const ASSETS: [(&str, &str, &str); 7] = [
+const ASSETS: [(&str, &str, &str); 15] = [
+    ("/pages/account.js", SCRIPT, include_str!("account.js")),
     ("/pages/callback.js", SCRIPT, include_str!("callback.js")),
     (
         "/pages/forgot-password.js",
         SCRIPT,
         include_str!("forgot-password.js"),
     ),
+    ("/pages/forms.js", SCRIPT, include_str!("forms.js")),
     ("/pages/link.js", SCRIPT, include_str!("link.js")),
     ("/pages/page.css", STYLE, include_str!("page.css")),
     ("/pages/page.js", SCRIPT, include_str!("page.js")),
+    ("/pages/passkey.js", SCRIPT, include_str!("passkey.js")),
+    ("/pages/proof.js", SCRIPT, include_str!("proof.js")),
+    ("/pages/provider.js", SCRIPT, include_str!("provider.js")),
+    ("/pages/qr.js", SCRIPT, include_str!("qr.js")),
     (
         "/pages/reset-password.js",
         SCRIPT,
         include_str!("reset-password.js"),
     ),
+    ("/pages/session.js", SCRIPT, include_str!("session.js")),
+    ("/pages/sign-in.js", SCRIPT, include_str!("sign-in.js")),
     ("/pages/texts.js", SCRIPT, include_str!("texts.js")),
 ];
 

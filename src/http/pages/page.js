@@ -12,11 +12,11 @@ addEventListener('hashchange', () => location.reload());
 
 export const name = location.pathname.split('/').pop();
 const known = navigator.languages.map((tag) => tag.split('-')[0].toLowerCase());
-const language = known.find((code) => Object.hasOwn(texts, code)) ?? 'en';
+export const language = known.find((code) => Object.hasOwn(texts, code)) ?? 'en';
 export const words = { ...texts[language].common, ...texts[language][name] };
 
 const form = document.getElementById('form');
-const submit = form.querySelector('[type=submit]');
+const submit = form?.querySelector('[type=submit]');
 const result = document.getElementById('outcome');
 
 document.documentElement.lang = language;
@@ -30,11 +30,10 @@ document.querySelector('main').hidden = false;
 const graphql = new URL('../graphql', import.meta.url);
 
 /**
- * Sends a document with one field and gives that field's payload; where there is none, one with an
- * error. Cookies stay out of it: whoever is signed in in this browser, the token alone counts. With
- * `cookies` the answer may set some.
+ * Sends a document; gives the status, `data` and `errors` of the answer, or null where there is none. With
+ * `cookies` it is sent as whoever is signed in in this browser, and the answer may sign somebody in.
  */
-export async function send(query, input, accessToken, cookies = false) {
+export async function post(query, input, { accessToken, cookies = false } = {}) {
   const headers = { 'content-type': 'application/json', accept: 'application/graphql-response+json' };
   if (accessToken) headers.authorization = `Bearer ${accessToken}`;
   if (cookies) headers['graphql-require-preflight'] = '1';
@@ -43,20 +42,31 @@ export async function send(query, input, accessToken, cookies = false) {
   const credentials = cookies ? 'same-origin' : 'omit';
   try {
     const response = await fetch(graphql, { method: 'POST', headers, body, signal, credentials });
-    const { data, errors } = await response.json();
-    const [payload] = Object.values(data ?? {});
-    if (payload) return payload;
-    const retryAfterSeconds = errors[0].extensions.retryAfter;
-    if (retryAfterSeconds) return { errors: [{ code: 'TOO_MANY_ATTEMPTS', retryAfterSeconds }] };
+    const { data, errors = [] } = await response.json();
+    return { status: response.status, data, errors };
   } catch {
     // No connection, or something between that is not the server.
+    return null;
   }
+}
+
+/**
+ * Sends a document with one field and gives that field's payload; where there is none, one with an
+ * error. Cookies stay out of it, unless they are asked for: whoever is signed in in this browser, the
+ * token alone counts.
+ */
+export async function send(query, input, accessToken, cookies = false) {
+  const { data, errors } = (await post(query, input, { accessToken, cookies })) ?? {};
+  const [payload] = Object.values(data ?? {});
+  if (payload) return payload;
+  const retryAfterSeconds = errors?.[0]?.extensions?.retryAfter;
+  if (retryAfterSeconds) return { errors: [{ code: 'TOO_MANY_ATTEMPTS', retryAfterSeconds }] };
   return { errors: [{ code: 'UNREACHABLE' }] };
 }
 
 /** The fields of an error that `tell` needs. */
 export const ERRORS =
-  'errors { code message ... on InvalidValueError { rule minimum maximum } ... on TooManyAttemptsError { retryAfterSeconds } }';
+  'errors { code message path ... on InvalidValueError { rule minimum maximum } ... on TooManyAttemptsError { retryAfterSeconds } }';
 
 function time(seconds) {
   const [amount, unit] =
@@ -65,10 +75,13 @@ function time(seconds) {
 }
 
 /** An element that says in words what went wrong. */
-function tell(tag, error) {
+export function tell(tag, error) {
   const element = document.createElement(tag);
   const rule = words.rules[error.rule];
+  // A page may have words of its own for a code, or for a code at an argument.
+  const own = words.messages?.[`${error.code} ${error.path?.at(-1)}`] ?? words.messages?.[error.code];
   if (error.code === 'TOO_MANY_ATTEMPTS') element.textContent = words.wait(time(error.retryAfterSeconds));
+  else if (own) element.textContent = own;
   else if (error.code === 'TOKEN_REJECTED') element.textContent = words.rejected;
   else if (error.code === 'UNREACHABLE') element.textContent = words.unreachable;
   else if (rule) element.textContent = typeof rule === 'function' ? rule(error) : rule;

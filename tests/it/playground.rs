@@ -146,3 +146,8 @@ async fn at_a_provider(script: &'static str) {
 async fn a_real_provider_signs_people_in_and_links_accounts() {
     at_a_provider("oauth.mjs").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_to_sign_in_at_leads_to_a_provider_and_back() {
+    at_a_provider("sign-in-provider.mjs").await;
+}

@@ -229,6 +229,16 @@ pub struct GeneralError {
 }
 
 impl UserError {
+    /// Why it was refused.
+    #[must_use]
+    pub fn reason(&self) -> UserErrorCode {
+        match self {
+            Self::InvalidValue(error) => error.code,
+            Self::TooManyAttempts(error) => error.code,
+            Self::General(error) => error.code,
+        }
+    }
+
     /// A refusal without a path.
     pub fn new(code: UserErrorCode, message: impl Into<String>) -> Self {
         Self::at(code, &[], message)

@@ -46,14 +46,7 @@ impl Config {
             // Of a kind that has none, `null` would be the name, which any page can send.
             url.origin().is_tuple() && url.origin().ascii_serialization() == origin
         });
-        // Under whichever name of this machine the page of a development server was opened.
-        let port = self.listen.port();
-        let near = self.public_url.is_none()
-            && self.listen.ip().is_loopback()
-            && ["localhost", "127.0.0.1", "[::1]"]
-                .iter()
-                .any(|host| format!("http://{host}:{port}") == origin);
-        own || near
+        own || self.near_origins().any(|near| near == origin)
             || self
                 .http
                 .cors_origins
@@ -87,13 +80,26 @@ impl Config {
         own.unwrap_or_else(|| format!("{}/forgot-password", self.public_url()))
     }
 
-    /// Whether a provider may send the browser back to `page`: it is listed, to the letter.
+    /// Whether a provider may send the browser back to `page`: it is the server's own, or listed, to the
+    /// letter.
     #[must_use]
     pub fn redirect_allowed(&self, page: &str) -> bool {
-        match &self.providers.oauth_redirect_uris {
-            Some(listed) => listed.0.iter().any(|listed| listed == page),
-            None => page == format!("{}/oauth/callback", self.public_url()),
-        }
+        let own = |origin: &str| page.strip_prefix(origin) == Some("/oauth/callback");
+        let mut listed = self.providers.oauth_redirect_uris.iter();
+        own(&self.public_url())
+            || self.near_origins().any(|origin| own(&origin))
+            || listed.any(|listed| listed.0.iter().any(|listed| listed == page))
+    }
+
+    /// The origins of a development server under the names of this machine: under whichever one its page
+    /// was opened.
+    fn near_origins(&self) -> impl Iterator<Item = String> {
+        let port = self.listen.port();
+        let near = self.public_url.is_none() && self.listen.ip().is_loopback();
+        ["localhost", "127.0.0.1", "[::1]"]
+            .into_iter()
+            .filter(move |_| near)
+            .map(move |host| format!("http://{host}:{port}"))
     }
 
     /// How old a sign-in may be for what changes the account itself.

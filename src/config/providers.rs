@@ -14,7 +14,7 @@ use crate::config::network::is_loopback;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Sign-in with other providers")]
 pub struct ProviderConfig {
-    /// Pages, between commas, to which a provider may send the browser back; compared to the letter [default: the server's own page /oauth/callback]
+    /// Pages, between commas, to which a provider may send the browser back; compared to the letter; the server's own page /oauth/callback is always among them
     #[arg(
         long,
         env = "CARDEA_OAUTH_REDIRECT_URIS",

@@ -3,7 +3,7 @@
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use uuid::Uuid;
 
-use crate::error::{Result, UserError};
+use crate::error::{Result, UserError, UserErrorCode};
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::cookie;
 use crate::graphql::directive::{
@@ -277,7 +277,10 @@ impl SessionMutation {
             (None, None) => ("", TokenDelivery::Body),
         };
         let (session, errors) = settle(ctx, session::refresh(ctx.app(), token).await)?;
-        if session.is_none() && delivery == TokenDelivery::Cookie {
+        let refused = errors
+            .iter()
+            .any(|error| error.reason() == UserErrorCode::TokenRejected);
+        if refused && given.is_none() {
             // They would only be refused again.
             withdraw_cookies(ctx);
         }

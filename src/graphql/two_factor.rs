@@ -103,8 +103,9 @@ impl TwoFactorMutation {
         Ok(Some(RecoveryCodesPayload::new(made, errors)))
     }
 
-    /// Switch the second factor off. Other sessions end. Refused where one is compulsory.
-    #[graphql(directive = requires_session::apply(true, false), directive = cost::apply(20))]
+    /// Switch the second factor off; the input proves anew who asks. Other sessions end. Refused where one
+    /// is compulsory.
+    #[graphql(directive = requires_session::apply(false, false), directive = cost::apply(20))]
     async fn disable_two_factor(
         &self,
         ctx: &Context<'_>,
@@ -129,8 +130,8 @@ impl TwoFactorMutation {
         Ok(Some(EnableTwoFactorPayload { errors, setup }))
     }
 
-    /// Throw away the old recovery codes and return new ones once.
-    #[graphql(directive = requires_session::apply(true, false), directive = cost::apply(20))]
+    /// Throw away the old recovery codes and return new ones once; the input proves anew who asks.
+    #[graphql(directive = requires_session::apply(false, false), directive = cost::apply(20))]
     async fn regenerate_recovery_codes(
         &self,
         ctx: &Context<'_>,

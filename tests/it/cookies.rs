@@ -378,3 +378,23 @@ async fn cookies_of_a_session_that_has_ended_are_taken_back_when_they_are_to_be_
     let me = browser.send(ME, Value::Null, &[PREFLIGHT, OWN]).await;
     assert_eq!(me.data("me"), &Value::Null);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cookies_that_are_good_no_more_are_taken_back() {
+    let app = https().await;
+    let mut browser = Browser::new(&app);
+    browser.login(false).await;
+    app.db.sql("DELETE FROM sessions").await;
+    app.app.access.catch_up().await;
+    for kept in ["cardea-refresh", "cardea-access"] {
+        let mut browser = Browser::new(&app);
+        browser.cookies = vec![(format!("__Host-{kept}"), "crr_x".to_owned())];
+        let answer = browser.send(REFRESH, Value::Null, &[PREFLIGHT, OWN]).await;
+        assert_eq!(answer.code(), "TOKEN_REJECTED");
+        assert_eq!(
+            answer.headers.get_all("set-cookie").iter().count(),
+            2,
+            "{kept}"
+        );
+    }
+}

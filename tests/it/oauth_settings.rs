@@ -131,3 +131,39 @@ fn production_wants_https_of_providers_and_pages() {
         "{found}"
     );
 }
+
+#[test]
+fn the_own_page_is_always_one_to_come_back_to() {
+    let allowed = |flags: &[&str], page: &str| config(flags).redirect_allowed(page);
+    let listed = "--oauth-redirect-uris=https://app.example.org/welcome";
+    let public = "--public-url=https://id.example.org";
+    assert!(allowed(
+        &[public, listed],
+        "https://id.example.org/oauth/callback"
+    ));
+    assert!(allowed(
+        &[public, listed],
+        "https://app.example.org/welcome"
+    ));
+    // Under whichever name of this machine a development server's page was opened.
+    for near in ["localhost", "127.0.0.1", "[::1]"] {
+        let page = format!("http://{near}:8000/oauth/callback");
+        assert!(allowed(&[], &page), "{page}");
+        assert!(!allowed(&[public], &page), "{page}");
+    }
+    for other in [
+        "https://id.example.org.evil.test/oauth/callback",
+        "https://id.example.org/oauth/callback/",
+        "https://id.example.org/oauth/callback?x",
+        "https://id.example.org/oauth/callback#x",
+        "https://id.example.org:443/oauth/callback",
+        "https://x@id.example.org/oauth/callback",
+        "http://id.example.org/oauth/callback",
+        "https://app.example.org/welcome/",
+        "javascript:alert(1)",
+        "/oauth/callback",
+        "",
+    ] {
+        assert!(!allowed(&[public, listed], other), "{other}");
+    }
+}

@@ -179,7 +179,7 @@ async fn only_pages_on_the_list_are_come_back_to() {
         " https://app.example.org/welcome",
         "https://app.example.org/./welcome",
         "https://app.example.org/welcome%00",
-        "http://127.0.0.1:8000/oauth/callback",
+        "http://127.0.0.1:8001/oauth/callback",
     ] {
         let answer = setup.app.start("acme", page).await;
         assert_eq!(answer.code(), "INVALID_VALUE", "{page}");

@@ -120,12 +120,13 @@ impl Actor {
         self.account.two_factor_by_role
     }
 
-    /// The ways in which the person can prove anew who they are. Where the second factor is on, a password
-    /// alone is none of them.
+    /// The ways in which the person can prove anew who they are. Where the second factor is on, or
+    /// `compulsory` and a passkey, a password alone is none of them.
     #[must_use]
-    pub fn proofs(&self) -> Vec<Proof> {
+    pub fn proofs(&self, compulsory: bool) -> Vec<Proof> {
         let mut proofs = self.second_proofs();
-        if self.account.has_password && !self.account.two_factor {
+        let asked_for = self.account.two_factor || compulsory && self.account.has_passkey;
+        if self.account.has_password && !asked_for {
             proofs.insert(0, Proof::Password);
         }
         if proofs.is_empty() {

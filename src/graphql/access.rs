@@ -156,8 +156,7 @@ fn admit(
             if !recent {
                 return Ok(());
             }
-            let window = app.config.recent_sign_in();
-            session::require_recent_sign_in(actor, window, app.now())
+            session::require_recent_sign_in(app, actor)
         }
         // Whose the object is, the resolver knows: a root field's service, or the guard `Owner`.
         Some(Access::Permission { or_owner: true, .. }) if !root => Ok(()),

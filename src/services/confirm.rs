@@ -8,18 +8,17 @@ use crate::auth::requester::Actor;
 use crate::db::Conn;
 use crate::error::{Error, Result, UserError, UserErrorCode};
 use crate::models::session::Session;
-use crate::models::two_factor::TwoFactorState;
 use crate::models::user::User;
 use crate::services::codes::{self, Code};
 use crate::services::passkey_sign_in::{self, PROOF, PasskeyProofInput, Shown};
-use crate::services::password;
+use crate::services::{password, two_factor};
 
 /// Proof that the person at the keyboard owns the account.
 #[derive(OneofObject)]
 pub enum ConfirmIdentityInput {
     /// A passkey of the account.
     Passkey(PasskeyProofInput),
-    /// The password of the account; not enough where the second factor is on.
+    /// The password of the account; not enough where signing in asks for a second factor.
     #[graphql(secret)]
     Password(String),
     /// Six digits from the device, or a recovery code.
@@ -40,7 +39,7 @@ pub enum Proof {
     Code(Code),
 }
 
-/// Checks a proof. Where the second factor is on, a password alone is none.
+/// Checks a proof. Where signing in asks for a second factor, a password alone is none.
 ///
 /// # Errors
 /// `INVALID_CREDENTIALS` for a wrong password, `TOKEN_REJECTED` for a wrong code or passkey, `REJECTED` for a proof that
@@ -55,8 +54,8 @@ pub async fn check(app: &App, actor: &Actor, input: ConfirmIdentityInput) -> Res
         }
         ConfirmIdentityInput::Password(password) => {
             let path = ["input", "password"];
-            let state = TwoFactorState::of(&mut *app.db.conn().await?, user).await?;
-            if state.enabled() {
+            let methods = two_factor::asked_for(app, &mut *app.db.conn().await?, user).await?;
+            if !methods.is_empty() {
                 return Err(not_enough());
             }
             password::confirm(app, actor, &path, password).await?;
@@ -83,11 +82,11 @@ impl Proof {
     /// `TOKEN_REJECTED` for a code that was used meanwhile, and for a passkey that was removed.
     pub async fn take(self, app: &App, conn: &mut Conn, actor: &Actor) -> Result<()> {
         match self {
-            // Switched on meanwhile.
-            Self::Password if TwoFactorState::of(conn, actor.user_id()).await?.enabled() => {
-                Err(not_enough())
+            Self::Password => {
+                let methods = two_factor::asked_for(app, conn, actor.user_id()).await?;
+                // Otherwise switched on meanwhile.
+                methods.is_empty().then_some(()).ok_or_else(not_enough)
             }
-            Self::Password => Ok(()),
             Self::Passkey(shown) => shown.note(conn, &PROOF, app.now()).await,
             Self::Code(code) => {
                 let taken = codes::take(app, conn, actor.user_id(), &CODE, &code).await;
@@ -98,7 +97,7 @@ impl Proof {
 }
 
 fn not_enough() -> Error {
-    let message = "The second factor is on: prove that instead.";
+    let message = "Signing in asks for a second factor: prove that instead.";
     UserError::at(UserErrorCode::Rejected, &["input", "password"], message).into()
 }
 

@@ -109,7 +109,7 @@ pub async fn start(
 ) -> Result<Started> {
     if let Some(owner) = owner {
         // Here and not at the end: who is recent now may take a while at the provider.
-        session::require_recent_sign_in(owner, app.config.recent_sign_in(), app.now())?;
+        session::require_recent_sign_in(app, owner)?;
     }
     let provider = app.providers.get(&input.provider).ok_or_else(|| {
         let message = "There is no such sign-in provider.";

@@ -21,7 +21,7 @@ use crate::models::user::{AccountStatus, User};
 use crate::models::verification_token::{VerificationKind, VerificationToken};
 use crate::scalar::DateTime;
 use crate::services::limits::{self, Limit, Try};
-use crate::services::{devices, mails, password_policy, validate};
+use crate::services::{devices, mails, password_policy, two_factor, validate};
 
 /// How long the token is good that stands in for a password that has become too old.
 const EXPIRED_TOKEN_LIFETIME: TimeDelta = TimeDelta::minutes(15);
@@ -137,8 +137,20 @@ pub async fn change(app: &App, actor: &Actor, input: ChangePasswordInput) -> Res
             .await?
             // Changed by somebody else while this one was verified.
             .ok_or_else(|| wrong_password(&path))?;
-        Session::reauthenticate(conn, actor.session_id(), false, now).await?;
-        replaced(app, conn, &user, verified, Some(actor.session_id()), now).await?;
+        let session = actor.session_id();
+        // Where signing in asks for more than a password, one that is known renews no sign-in.
+        let live = if two_factor::asked_for(app, conn, user.id).await?.is_empty() {
+            let session = Session::reauthenticate(conn, session, false, now).await?;
+            session.is_some()
+        } else {
+            !Session::live_by_ids(conn, &[session], now)
+                .await?
+                .is_empty()
+        };
+        if !live {
+            return Err(Error::Unauthenticated);
+        }
+        replaced(app, conn, &user, verified, Some(session), now).await?;
         Ok(user)
     })
     .await

@@ -1,7 +1,5 @@
 //! The life of a session: who stands behind a token, keeping it alive, and ending it.
 
-use std::time::Duration;
-
 use async_graphql::InputObject;
 use chrono::TimeDelta;
 use diesel_async::AsyncConnection as _;
@@ -290,14 +288,16 @@ pub async fn revoke(app: &App, actor: &Actor, session: Option<Uuid>) -> Result<U
     .await
 }
 
-/// Fails unless the person behind the session proved to be at the keyboard within `window`.
+/// Fails unless the person behind the session proved to be at the keyboard a short time ago.
 ///
 /// # Errors
 /// [`Error::ReauthenticationRequired`].
-pub fn require_recent_sign_in(actor: &Actor, window: Duration, now: DateTime) -> Result<()> {
-    let age = *now - *actor.authenticated_at();
+pub fn require_recent_sign_in(app: &App, actor: &Actor) -> Result<()> {
+    let age = *app.now() - *actor.authenticated_at();
+    let window = app.config.recent_sign_in();
     if age.to_std().is_ok_and(|age| age > window) {
-        return Err(Error::ReauthenticationRequired(actor.proofs()));
+        let proofs = two_factor::proofs(app, actor);
+        return Err(Error::ReauthenticationRequired(proofs));
     }
     Ok(())
 }

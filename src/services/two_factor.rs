@@ -13,7 +13,7 @@ use crate::config::TwoFactorRequirement;
 use crate::crypto::seal::Place;
 use crate::crypto::token::random;
 use crate::db::Conn;
-use crate::error::{Error, Result, UserError, UserErrorCode};
+use crate::error::{Error, Proof, Result, UserError, UserErrorCode};
 use crate::models::job::Job;
 use crate::models::passkey::Passkey;
 use crate::models::role::Role;
@@ -76,12 +76,22 @@ pub async fn is_compulsory(app: &App, conn: &mut Conn, user: Uuid) -> Result<boo
 /// Whether the session lacks a compulsory second factor.
 #[must_use]
 pub fn is_owed(app: &App, actor: &Actor) -> bool {
-    let compulsory = match app.config.two_factor_required() {
+    is_compulsory_for(app, actor) && !actor.has_proved_second_factor()
+}
+
+fn is_compulsory_for(app: &App, actor: &Actor) -> bool {
+    match app.config.two_factor_required() {
         TwoFactorRequirement::Nobody => false,
         TwoFactorRequirement::Roles => actor.two_factor_by_role(),
         TwoFactorRequirement::Everybody => true,
-    };
-    compulsory && !actor.has_proved_second_factor()
+    }
+}
+
+/// The ways in which the caller can prove anew who they are: where signing in asks for a second factor, a
+/// password is none, as in [`asked_for`].
+#[must_use]
+pub fn proofs(app: &App, actor: &Actor) -> Vec<Proof> {
+    actor.proofs(app.passkeys.is_some() && is_compulsory_for(app, actor))
 }
 
 /// Fails for a session that lacks a compulsory second factor although its account has one: whoever knows

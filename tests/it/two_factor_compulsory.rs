@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::access::FIELDS;
 use crate::harness::app::PASSWORD;
+use crate::harness::verbs::NEW_PASSWORD;
 use crate::harness::{Answer, Client, TestApp};
 
 fn methods(answer: &Answer) -> &Value {
@@ -236,4 +237,45 @@ async fn a_proof_that_is_too_old_is_renewed_by_what_the_account_has() {
         &json!(["SIGN_IN"]),
         "nothing else to prove"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_password_renews_no_sign_in_by_being_changed_where_the_second_factor_is_on() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    ada.with_two_factor(&app).await;
+    let enrol = "mutation { enableTwoFactor { errors { code } } }";
+    app.advance(TimeDelta::minutes(6));
+    assert_eq!(ada.ask(enrol).await.codes(), ["REAUTHENTICATION_REQUIRED"]);
+    let changed = ada.change_password(PASSWORD, NEW_PASSWORD).await;
+    assert_eq!(changed.code(), "");
+    app.app.access.catch_up().await;
+    let answer = ada.ask(enrol).await;
+    assert_eq!(answer.codes(), ["REAUTHENTICATION_REQUIRED"]);
+    assert_eq!(methods(&answer), &json!(["TWO_FACTOR_CODE"]));
+
+    // Without one the password is all there is to prove.
+    let bob = app.user("bob").await;
+    app.advance(TimeDelta::minutes(6));
+    assert_eq!(bob.change_password(PASSWORD, NEW_PASSWORD).await.code(), "");
+    app.app.access.catch_up().await;
+    assert_eq!(bob.ask(enrol).await.codes(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_password_renews_no_sign_in_where_a_passkey_is_the_compulsory_second_factor() {
+    let app = TestApp::with(&["--two-factor-required=everybody"]).await;
+    let ada = app.user("ada").await;
+    ada.add_passkey().await;
+    app.advance(TimeDelta::minutes(6));
+    app.app.access.catch_up().await;
+    let denied = ada.try_passkey_registration().await;
+    assert_eq!(denied.codes(), ["REAUTHENTICATION_REQUIRED"]);
+    assert_eq!(methods(&denied), &json!(["PASSKEY"]));
+    assert_eq!(ada.reauthenticate(PASSWORD).await.code(), "REJECTED");
+    let changed = ada.change_password(PASSWORD, NEW_PASSWORD).await;
+    assert_eq!(changed.code(), "");
+    app.app.access.catch_up().await;
+    let denied = ada.try_passkey_registration().await;
+    assert_eq!(denied.codes(), ["REAUTHENTICATION_REQUIRED"]);
 }

@@ -322,11 +322,19 @@ pub async fn unlock(
     username: Option<&str>,
 ) -> Result<()> {
     TwoFactorSecret::forget_wrong_codes(conn, user).await?;
-    let mut subjects = vec![
-        subject_of_account(user),
-        subject_of_name(&email.to_lowercase()),
-    ];
-    subjects.extend(username.map(|name| subject_of_name(&name.to_lowercase())));
+    rate_limit::forget_subjects(conn, &[&subject_of_account(user)[..]]).await?;
+    unlock_names(conn, email, username).await
+}
+
+/// Forgets every sign-in with a wrong password, from wherever it came.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn unlock_names(conn: &mut Conn, email: &str, username: Option<&str>) -> Result<()> {
+    let names = [Some(email), username].into_iter().flatten();
+    let subjects: Vec<_> = names
+        .map(|name| subject_of_name(&name.to_lowercase()))
+        .collect();
     let subjects: Vec<&[u8]> = subjects.iter().map(|subject| &subject[..]).collect();
     Ok(rate_limit::forget_subjects(conn, &subjects).await?)
 }

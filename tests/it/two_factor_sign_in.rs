@@ -461,3 +461,21 @@ async fn sign_ins_are_counted_by_what_was_proved() {
         assert_eq!(ask(period).await.codes(), ["BAD_USER_INPUT"]);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_holds_a_session_and_the_password_guesses_no_more_codes_than_anybody() {
+    let app = TestApp::with(&["--code-tries=10"]).await;
+    let ada = app.user("ada").await;
+    let device = ada.with_two_factor(&app).await;
+    let wrong = device.wrong_code();
+    for _ in 0..10 {
+        let answer = ada.prove("reauthenticate", "twoFactorCode", &wrong).await;
+        assert_eq!(answer.code(), "TOKEN_REJECTED");
+    }
+    let changed = ada.change_password(PASSWORD, NEW_PASSWORD).await;
+    assert_eq!(changed.code(), "");
+    let answer = ada.prove("reauthenticate", "twoFactorCode", &wrong).await;
+    assert_eq!(answer.code(), "TOO_MANY_ATTEMPTS");
+    let count = "SELECT wrong_codes::text FROM two_factor_secrets";
+    assert_eq!(app.db.text(count).await, "10");
+}

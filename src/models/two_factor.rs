@@ -57,6 +57,12 @@ impl TwoFactorState {
         self.confirmed_at.is_some()
     }
 
+    /// Whether there is anything to prove a second factor with.
+    #[must_use]
+    pub fn has_any(&self) -> bool {
+        self.enabled() || self.passkeys > 0
+    }
+
     /// The states of these accounts, one for each.
     ///
     /// # Errors

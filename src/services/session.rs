@@ -70,8 +70,7 @@ pub async fn signed_in(
     session: Session,
     refresh_token: PlainToken,
 ) -> Result<SignedIn> {
-    let two_factor_owed =
-        !session.second_factor && two_factor::is_compulsory(app, conn, user.id).await?;
+    let two_factor_owed = two_factor::is_owed_by(app, conn, &session).await?;
     let amr = methods_references(&session);
     let access = app.keys.sign(user.auth_token, session.id, amr, app.now())?;
     Ok(SignedIn {

@@ -73,10 +73,22 @@ pub async fn is_compulsory(app: &App, conn: &mut Conn, user: Uuid) -> Result<boo
     })
 }
 
-/// Whether the session lacks a compulsory second factor.
+/// Whether the session lacks a compulsory second factor: it has proved none, or its account has none any
+/// more.
 #[must_use]
 pub fn is_owed(app: &App, actor: &Actor) -> bool {
-    is_compulsory_for(app, actor) && !actor.has_proved_second_factor()
+    is_compulsory_for(app, actor)
+        && (!actor.has_proved_second_factor() || actor.second_proofs().is_empty())
+}
+
+/// The same for a session that is to be told so.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn is_owed_by(app: &App, conn: &mut Conn, session: &Session) -> Result<bool> {
+    let user = session.user_id;
+    Ok(is_compulsory(app, conn, user).await?
+        && (!session.second_factor || !TwoFactorState::of(conn, user).await?.has_any()))
 }
 
 fn is_compulsory_for(app: &App, actor: &Actor) -> bool {
@@ -352,8 +364,7 @@ async fn take_off(conn: &mut Conn, user: Uuid) -> Result<bool> {
 }
 
 /// Takes a second factor off that was set up after `since`: whoever took the account over then may have done
-/// it. An older one stays, so that a mailbox alone never opens an account that has one. Belongs into a
-/// transaction that holds the account locked.
+/// it. An older one stays, so that a mailbox alone never opens an account that has one. Belongs into a transaction that holds the account locked.
 ///
 /// # Errors
 /// If the database cannot answer.

@@ -279,3 +279,24 @@ async fn the_password_renews_no_sign_in_where_a_passkey_is_the_compulsory_second
     let denied = ada.try_passkey_registration().await;
     assert_eq!(denied.codes(), ["REAUTHENTICATION_REQUIRED"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_proved_a_second_factor_and_took_it_off_sets_one_up_once_it_is_compulsory() {
+    let app = TestApp::with(&["--two-factor-required=roles"]).await;
+    let ada = app.user("ada").await;
+    let device = ada.with_two_factor(&app).await;
+    let off = ada
+        .prove("disableTwoFactor", "twoFactorCode", &device.code())
+        .await;
+    assert_eq!(off.code(), "");
+    let sessions = "{ sessions { nodes { id } } }";
+    assert!(ada.ask(sessions).await.codes().is_empty());
+    app.grant(&ada, "admin").await;
+    app.app.access.catch_up().await;
+    let answer = ada.ask(sessions).await;
+    assert_eq!(answer.codes(), ["TWO_FACTOR_REQUIRED"]);
+    assert_eq!(methods(&answer), &json!([]), "one has to be set up");
+    ada.with_two_factor(&app).await;
+    app.app.access.catch_up().await;
+    assert!(ada.ask(sessions).await.codes().is_empty());
+}

@@ -296,6 +296,19 @@ impl RecoveryCodes {
             .map(|rows| rows > 0)
     }
 
+    /// Deletes the codes of `user` that were made after `since`.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn delete_younger(conn: &mut Conn, user: Uuid, since: DateTime) -> QueryResult<()> {
+        diesel::delete(recovery_codes::table)
+            .filter(recovery_codes::user_id.eq(user))
+            .filter(recovery_codes::created_at.gt(since))
+            .execute(conn)
+            .await
+            .map(drop)
+    }
+
     /// Deletes every code of `user`.
     ///
     /// # Errors

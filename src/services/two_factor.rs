@@ -364,7 +364,8 @@ async fn take_off(conn: &mut Conn, user: Uuid) -> Result<bool> {
 }
 
 /// Takes a second factor off that was set up after `since`: whoever took the account over then may have done
-/// it. An older one stays, so that a mailbox alone never opens an account that has one. Belongs into a transaction that holds the account locked.
+/// it. An older one stays, so that a mailbox alone never opens an account that has one; recovery codes that
+/// were made since then do not. Belongs into a transaction that holds the account locked.
 ///
 /// # Errors
 /// If the database cannot answer.
@@ -373,7 +374,7 @@ pub async fn take_off_younger(conn: &mut Conn, user: Uuid, since: DateTime) -> R
         remove(conn, user).await?;
         audit::note(AuditAction::TwoFactorReset, user, user);
     }
-    Ok(())
+    Ok(RecoveryCodes::delete_younger(conn, user, since).await?)
 }
 
 /// Deletes the device and the recovery codes of `user`; says whether the second factor was on.

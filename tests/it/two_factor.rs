@@ -411,3 +411,31 @@ async fn an_undone_move_takes_off_what_a_thief_set_up_and_leaves_what_is_older()
     // Whoever holds the former mailbox alone must not get past a second factor by it.
     assert_eq!(undone(true).await, "TwoFactorRequired");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undone_move_voids_recovery_codes_that_a_thief_has_seen() {
+    let app = TestApp::with(&["--access-token-minutes=60"]).await;
+    let old = email("ada");
+    let device = app.user("ada").await.with_two_factor(&app).await;
+    app.advance(TimeDelta::days(8));
+    let ada = app.sign_in_with("ada", &device.code()).await;
+    app.advance(TimeDelta::seconds(30));
+    let made = ada
+        .prove("regenerateRecoveryCodes", "twoFactorCode", &device.code())
+        .await;
+    let seen = made.data("regenerateRecoveryCodes/recoveryCodes/0").clone();
+    let token = ada.email_change_token(&app, "eve@example.org").await;
+    assert_eq!(ada.confirm_email(&token).await.code(), "");
+    let undo = app.mailed_token(&old).await;
+    assert_eq!(app.confirm_email(&undo).await.code(), "");
+    let reset = app.mailed_token(&old).await;
+    assert_eq!(app.reset(&reset, NEW_PASSWORD).await.code(), "");
+    app.run_jobs().await;
+    let challenge = crate::harness::device::challenge_of(&app.login("ada", NEW_PASSWORD).await);
+    let seen = seen.as_str().expect("a code");
+    let answer = app.verify_code(&challenge, seen).await;
+    assert_eq!(answer.code(), "TOKEN_REJECTED");
+    app.advance(TimeDelta::seconds(30));
+    let answer = app.verify_code(&challenge, &device.code()).await;
+    assert_eq!(answer.code(), "", "the device of before goes on");
+}

@@ -107,6 +107,8 @@ pub async fn set_status(
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
         let user = above(conn, actor, id).await?;
+        // Before the role of administrators, as the owner does who closes the account at the same moment.
+        User::lock(conn, id).await?;
         let changed = if change.is_active {
             let opened = User::open(conn, id, None, now).await?;
             if user.status == AccountStatus::Deactivated && opened.is_some() {

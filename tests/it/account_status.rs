@@ -1,7 +1,11 @@
 //! Closing accounts and opening them again, by their owners and by administrators.
 
+use std::time::Duration;
+
+use cardea::db::single_connection;
 use chrono::TimeDelta;
-use futures_util::future::join_all;
+use diesel_async::SimpleAsyncConnection as _;
+use futures_util::future::{join_all, join3};
 use serde_json::{Value, json};
 
 use crate::harness::TestApp;
@@ -366,4 +370,31 @@ async fn nothing_is_half_written_when_the_mail_cannot_be_queued() {
     assert!(ada.is_signed_in().await);
     app.db.sql("ALTER TABLE jobs DROP CONSTRAINT no_more").await;
     assert_eq!(app.reactivate(&token).await.code(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_and_an_administrator_who_close_an_account_at_once_take_turns() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    let ada = app.user("ada").await;
+    let mut held = single_connection(&app.db.url())
+        .await
+        .expect("a connection");
+    let lock = "BEGIN; SELECT FROM roles WHERE name = 'admin' FOR UPDATE";
+    held.batch_execute(lock).await.expect("the role");
+    let pause = Duration::from_millis(300);
+    let (closed, own, ()) = join3(
+        admin.set_status(&ada.id, false, None),
+        async {
+            tokio::time::sleep(pause).await;
+            ada.deactivate(PASSWORD).await
+        },
+        async {
+            tokio::time::sleep(pause * 3).await;
+            held.batch_execute("COMMIT").await.expect("released");
+        },
+    )
+    .await;
+    assert_eq!(closed.code(), "", "{}", closed.text);
+    assert_eq!(own.codes(), ["UNAUTHENTICATED"]);
 }

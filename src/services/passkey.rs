@@ -10,7 +10,7 @@ use crate::auth::requester::{Actor, ClientInfo};
 use crate::crypto::passkey::{Attestation, Begun, NewCredential, Refusal, RelyingParty};
 use crate::crypto::token::{PlainToken, TokenHash};
 use crate::db::Conn;
-use crate::error::{Error, Result, UserError, UserErrorCode};
+use crate::error::{Error, OnConstraint as _, Result, UserError, UserErrorCode};
 use crate::models::credentials::WaysIn;
 use crate::models::job::Job;
 use crate::models::passkey::{NewPasskey, Passkey, PasskeyCredential};
@@ -22,7 +22,7 @@ use crate::scalar::{DateTime, Json};
 use crate::services::audit::{self, AuditAction};
 use crate::services::limits::{self, Limit};
 use crate::services::validate::{self, Problems};
-use crate::services::{json, two_factor};
+use crate::services::{json, second_step, two_factor};
 
 /// Most passkeys of an account.
 const MOST: usize = 20;
@@ -235,7 +235,7 @@ pub struct About {
 /// Keeps a ceremony for as long as its answer may take.
 ///
 /// # Errors
-/// If the database refuses.
+/// `TOKEN_REJECTED` where the sign-in is over that it belongs to.
 pub async fn keep(
     app: &App,
     conn: &mut Conn,
@@ -255,7 +255,14 @@ pub async fn keep(
         created_at: now,
         expires_at: DateTime(*now + CEREMONY),
     };
-    challenge.insert(conn).await?;
+    challenge
+        .insert(conn)
+        .await
+        // Another code or passkey completed that sign-in a moment ago.
+        .on_constraint(
+            "passkey_challenges_two_factor_hash_fkey",
+            second_step::challenge_over,
+        )?;
     Ok(Ceremony {
         challenge_token,
         options: Json(begun.options),

@@ -170,7 +170,13 @@ pub async fn complete(
 /// What is said of a sign-in that cannot be continued.
 #[must_use]
 pub fn challenge_rejected() -> Error {
+    challenge_over().into()
+}
+
+/// The same as what a payload holds.
+#[must_use]
+pub fn challenge_over() -> UserError {
     let message = "This sign-in is unknown, used up or past its end. Begin anew.";
     let path = ["input", "challengeToken"];
-    UserError::at(UserErrorCode::TokenRejected, &path, message).into()
+    UserError::at(UserErrorCode::TokenRejected, &path, message)
 }

@@ -2,8 +2,10 @@
 
 use axum::body::Body;
 use axum::http::{Request, header};
+use cardea::db::single_connection;
 use cardea::services::two_factor;
 use chrono::TimeDelta;
+use diesel_async::SimpleAsyncConnection as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
@@ -383,4 +385,24 @@ async fn an_administrator_takes_lost_passkeys_off_an_account() {
     assert!(!ada.is_signed_in().await);
     let answer = app.login("ada", PASSWORD).await;
     assert_eq!(answer.data("login/result/__typename"), "SignedIn");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_step_that_is_over_before_its_ceremony_is_kept_is_told_of() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    ada.add_passkey().await;
+    app.db.sql(DEVICES).await;
+    let (token, _) = app.wait_for_second_step("ada", &json!({})).await;
+    let mut held = single_connection(&app.db.url())
+        .await
+        .expect("a connection");
+    let over = "BEGIN; DELETE FROM two_factor_challenges";
+    held.batch_execute(over).await.expect("deleted");
+    let (answer, ()) = futures_util::future::join(app.try_second_step(&token), async {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        held.batch_execute("COMMIT").await.expect("over");
+    })
+    .await;
+    rejected(&answer, &CHALLENGE_TOKEN);
 }

@@ -9,7 +9,7 @@ use crate::auth::requester::ClientInfo;
 use crate::db::Conn;
 use crate::error::{Error, Result, UserError, UserErrorCode};
 use crate::models::credentials::Credentials;
-use crate::models::identity::NewIdentity;
+use crate::models::identity::{Identity, NewIdentity};
 use crate::models::job::Job;
 use crate::models::session::{Session, SignInMethod};
 use crate::models::user::{AccountStatus, NewUser, User};
@@ -20,7 +20,7 @@ use crate::services::audit::{self, AuditAction};
 use crate::services::limits::{self, Limit};
 use crate::services::login::{self, TokenDelivery};
 use crate::services::sign_in::{self, NewSignIn, SignIn};
-use crate::services::{registration, validate};
+use crate::services::{registration, two_factor, validate};
 
 /// How often it is tried again when somebody else was faster.
 const TRIES: usize = 3;
@@ -108,19 +108,19 @@ impl Arrival<'_> {
         may_open: bool,
     ) -> Result<Step> {
         let known = self.identity(app, Uuid::nil()).owner(conn).await?;
-        let user = match (known, self.link_to) {
+        let (user, tied) = match (known, self.link_to) {
             (Some(known), Some((owner, _))) if known != owner => return Err(taken()),
-            (Some(known), _) => known,
+            (Some(known), _) => (known, true),
             (None, Some(link_to)) => {
                 self.link(app, conn, link_to).await?;
-                link_to.0
+                (link_to.0, true)
             }
             (None, None) => match self.by_address(app, conn, may_open).await? {
-                Ok(user) => user,
+                Ok(found) => found,
                 Err(step) => return Ok(step),
             },
         };
-        if let Some(sign_in) = self.admit(app, conn, client, user).await? {
+        if let Some(sign_in) = self.admit(app, conn, client, user, tied).await? {
             return Ok(Step::In(sign_in));
         }
         // Known at the provider, and not let in: closed, or gone since.
@@ -134,7 +134,7 @@ impl Arrival<'_> {
                     return Ok(Step::Unproved(account.email));
                 }
                 self.take_over(app, conn, &account).await?;
-                let sign_in = self.admit(app, conn, client, user).await?;
+                let sign_in = self.admit(app, conn, client, user, true).await?;
                 Ok(sign_in.map_or(Step::Again, Step::In))
             }
         }
@@ -146,6 +146,7 @@ impl Arrival<'_> {
         conn: &mut Conn,
         client: &ClientInfo,
         user: Uuid,
+        tied: bool,
     ) -> Result<Option<SignIn>> {
         let new = NewSignIn {
             user,
@@ -158,6 +159,13 @@ impl Arrival<'_> {
             attempt: None,
         };
         let admitted = sign_in::admit(app, conn, client, &new).await?;
+        if !tied {
+            // Whoever has the mailbox alone leaves nothing behind.
+            if matches!(admitted, Some(SignIn::SignedIn(_))) {
+                self.tie(app, conn, user).await?;
+            }
+            return Ok(admitted);
+        }
         // The account is locked now. Untied a moment ago, the identity opens it no more, and nothing of
         // this sign-in stays.
         if admitted.is_some() && !self.identity(app, user).touch(conn).await? {
@@ -198,14 +206,14 @@ impl Arrival<'_> {
         Err(other_identity())
     }
 
-    /// The account that the proved address leads to, with the identity tied to it; otherwise what is
-    /// to be done first.
+    /// The account that the proved address leads to, and whether the identity is tied to it, which waits
+    /// for the second factor where one is asked for; otherwise what is to be done first.
     async fn by_address(
         &self,
         app: &App,
         conn: &mut Conn,
         may_open: bool,
-    ) -> Result<Result<Uuid, Step>> {
+    ) -> Result<Result<(Uuid, bool), Step>> {
         // The same words whether or not there is an account.
         let email = self.proved_email().ok_or_else(sign_in_first)?;
         let Some(found) = User::by_email(conn, &email).await? else {
@@ -213,7 +221,7 @@ impl Arrival<'_> {
                 return Ok(Err(Step::Stranger));
             }
             let opened = self.open(app, conn, &email).await?;
-            return Ok(opened.ok_or(Step::Again));
+            return Ok(opened.map(|user| (user, true)).ok_or(Step::Again));
         };
         let account = User::lock(conn, found.id).await?;
         let Some(account) = account.filter(|account| account.email.eq_ignore_ascii_case(&email))
@@ -231,8 +239,19 @@ impl Arrival<'_> {
             }
             AccountStatus::Active => {}
         }
-        self.tie(app, conn, account.id).await?;
-        Ok(Ok(account.id))
+        let asked_for = two_factor::asked_for(app, conn, account.id).await?;
+        if asked_for.is_empty() {
+            self.tie(app, conn, account.id).await?;
+            return Ok(Ok((account.id, true)));
+        }
+        let present = Identity::by_users(conn, &[account.id]).await?;
+        if present
+            .iter()
+            .any(|identity| identity.provider == self.provider.slug)
+        {
+            return Err(other_identity());
+        }
+        Ok(Ok((account.id, false)))
     }
 
     /// Opens an account without a password.

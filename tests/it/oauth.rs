@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::Method;
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::harness::app::{PASSWORD, email};
@@ -347,6 +348,40 @@ async fn second_factor(setup: &Setup, client: &Client<'_>) {
         "mutation($code: String!) { confirmTwoFactor(input: { code: $code }) { errors { code } } }";
     let answer = client.gql(confirm, json!({ "code": code })).await;
     assert_eq!(answer.code(), "", "{}", answer.text);
+}
+
+/// O04: whoever has the mailbox for a while ties nothing of their own to an account that asks for more.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_alone_links_no_account_that_asks_for_a_second_factor() {
+    let setup = Setup::new().await;
+    let ada = setup.app.user("ada").await;
+    let device = ada.with_two_factor(&setup.app).await;
+    let answer = setup.sign_in("eve", "ada@example.org").await;
+    let result = answer.data(RESULT);
+    assert_eq!(result["__typename"], "TwoFactorRequired");
+    assert_eq!(setup.app.count("identities").await, "0");
+
+    // The second factor lets its owner in, who links while signed in.
+    setup.app.advance(TimeDelta::seconds(30));
+    let answer = setup.sign_in("ada", "ada@example.org").await;
+    let begun = setup.app.begin("acme").await;
+    assert_eq!(answer.data(RESULT)["__typename"], "TwoFactorRequired");
+    let code = setup.acme.agree(&begun.url, "ada", "ada@example.org", None);
+    let finish = "mutation($input: FinishOAuthSignInInput!) { finishOAuthSignIn(input: $input) { errors { code } \
+        result { ... on TwoFactorRequired { challengeToken } } } }";
+    let input = json!({ "input": begun.with(&code) });
+    let answer = setup.app.gql(finish, input).await;
+    let challenge = answer.data("finishOAuthSignIn/result/challengeToken");
+    let challenge = challenge.as_str().expect("a token");
+    let verified = setup.app.verify_code(challenge, &device.code()).await;
+    assert_eq!(verified.code(), "");
+    let begun = ada.begin_link("acme").await;
+    let code = setup.acme.agree(&begun.url, "ada", "ada@example.org", None);
+    assert_eq!(ada.finish_link(&begun.with(&code)).await.code(), "");
+    assert_eq!(ada.linked().await.len(), 1);
+    let answer = setup.sign_in("eve", "ada@example.org").await;
+    assert_eq!(answer.code(), "REJECTED", "somebody else there");
+    setup.app.run_jobs().await;
 }
 
 /// O08: a provider stands for one factor; the account's second one is asked for as ever.

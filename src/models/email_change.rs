@@ -84,6 +84,19 @@ impl EmailChange {
             .optional()
     }
 
+    /// Whether an account was moved away from `email` after `since`.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn left(conn: &mut Conn, email: &str, since: DateTime) -> QueryResult<bool> {
+        let left = email_changes::table
+            .filter(lower(email_changes::old_email).eq(lower(email)))
+            .filter(email_changes::confirmed_at.gt(since));
+        diesel::select(diesel::dsl::exists(left))
+            .get_result(conn)
+            .await
+    }
+
     /// Confirms the move of `user` to `new_email`; `None` if none such waits.
     ///
     /// # Errors

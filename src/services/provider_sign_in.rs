@@ -1,5 +1,6 @@
 //! Which account somebody is let into whom a provider vouches for. It asks no provider.
 
+use chrono::TimeDelta;
 use diesel_async::AsyncConnection as _;
 use secrecy::SecretString;
 use uuid::Uuid;
@@ -9,13 +10,14 @@ use crate::auth::requester::ClientInfo;
 use crate::db::Conn;
 use crate::error::{Error, Result, UserError, UserErrorCode};
 use crate::models::credentials::Credentials;
+use crate::models::email_change::EmailChange;
 use crate::models::identity::{Identity, NewIdentity};
 use crate::models::job::Job;
 use crate::models::session::{Session, SignInMethod};
 use crate::models::user::{AccountStatus, NewUser, User};
 use crate::models::verification_token::{VerificationKind, VerificationToken};
 use crate::provider::{Person, Provider};
-use crate::scalar::EmailAddress;
+use crate::scalar::{DateTime, EmailAddress};
 use crate::services::audit::{self, AuditAction};
 use crate::services::limits::{self, Limit};
 use crate::services::login::{self, TokenDelivery};
@@ -217,6 +219,11 @@ impl Arrival<'_> {
         // The same words whether or not there is an account.
         let email = self.proved_email().ok_or_else(sign_in_first)?;
         let Some(found) = User::by_email(conn, &email).await? else {
+            // A new account with the address would make the link useless that undoes the move.
+            let window = TimeDelta::hours(app.config.links.email_undo_hours.into());
+            if EmailChange::left(conn, &email, DateTime(*app.now() - window)).await? {
+                return Err(moved_away());
+            }
             if !may_open {
                 return Ok(Err(Step::Stranger));
             }
@@ -365,6 +372,12 @@ fn require_no_more(app: &App) -> Result<()> {
 fn sign_in_first() -> Error {
     refused(
         "The provider does not vouch for your address. Register or sign in with a password, then link the provider.",
+    )
+}
+
+fn moved_away() -> Error {
+    refused(
+        "An account was moved away from your address lately. The link that was mailed to you undoes that.",
     )
 }
 

@@ -231,3 +231,28 @@ async fn undoing_a_move_to_another_address_unties_everything() {
     let owner = setup.signed_in("mine", "ada@example.org").await;
     assert_eq!(owner.id, ada.id);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_comes_with_the_former_address_does_not_stand_in_the_way_of_its_owner() {
+    let setup = Setup::new().await;
+    let ada = setup.app.user("ada").await;
+    let token = ada.email_change_token(&setup.app, "eve@example.org").await;
+    assert_eq!(ada.confirm_email(&token).await.code(), "");
+    let undo = setup.app.mailed_token("ada@example.org").await;
+    // The owner, who has not read that mail yet.
+    let answer = setup.sign_in("ada", "ADA@example.org").await;
+    assert_eq!(answer.code(), "REJECTED");
+    assert_eq!(setup.app.confirm_email(&undo).await.code(), "");
+    let answer = setup.sign_in("ada", "ada@example.org").await;
+    let id = answer.data("finishOAuthSignIn/result/user/id");
+    assert_eq!(id, &json!(ada.id), "the account is back");
+    setup.app.run_jobs().await;
+
+    let bob = setup.app.user("bob").await;
+    let token = bob.email_change_token(&setup.app, "b@example.org").await;
+    assert_eq!(bob.confirm_email(&token).await.code(), "");
+    setup.app.advance(TimeDelta::days(30));
+    let answer = setup.sign_in("bob", "bob@example.org").await;
+    assert_eq!(answer.code(), "", "nothing is to be undone any more");
+    setup.app.run_jobs().await;
+}

@@ -117,6 +117,7 @@ pub async fn finish_registration(
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
         let user = lock(conn, actor, now).await?;
+        two_factor::require_enrolled_still(app, conn, actor).await?;
         let passkey = add(conn, user.id, new, &name, now).await?;
         if two_factor::is_owed(app, actor) {
             // The person was verified, and holds it.

@@ -119,6 +119,25 @@ pub fn require_enrolled(app: &App, actor: &Actor) -> Result<()> {
     Ok(())
 }
 
+/// The same as the database has it now: of two sessions that set up the first one at once, one does. Belongs
+/// into a transaction that holds the account locked.
+///
+/// # Errors
+/// [`Error::TwoFactorRequired`].
+pub async fn require_enrolled_still(app: &App, conn: &mut Conn, actor: &Actor) -> Result<()> {
+    if !is_owed(app, actor) {
+        return Ok(());
+    }
+    let state = TwoFactorState::of(conn, actor.user_id()).await?;
+    let passkey = (state.passkeys > 0).then_some(Proof::Passkey);
+    let code = state.enabled().then_some(Proof::TwoFactorCode);
+    let proofs: Vec<Proof> = passkey.into_iter().chain(code).collect();
+    if proofs.is_empty() {
+        return Ok(());
+    }
+    Err(Error::TwoFactorRequired(proofs))
+}
+
 /// The ways in which `user` can prove the second factor that is asked for at sign-in; none where none is.
 /// A passkey is a whole way in by itself: it makes a password ask for more only where more is compulsory.
 ///
@@ -225,6 +244,7 @@ pub async fn confirm(
     conn.transaction(async |conn| {
         let owner = User::lock(conn, user).await?;
         let owner = owner.ok_or(Error::Unauthenticated)?;
+        require_enrolled_still(app, conn, actor).await?;
         if !TwoFactorSecret::confirm(conn, pending.id, user, step, now).await? {
             return Err(codes::wrong_code(&path));
         }

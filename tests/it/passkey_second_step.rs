@@ -406,3 +406,29 @@ async fn a_second_step_that_is_over_before_its_ceremony_is_kept_is_told_of() {
     .await;
     rejected(&answer, &CHALLENGE_TOKEN);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_sessions_that_set_up_the_first_second_factor_at_once_one_does() {
+    let app = TestApp::with(&["--two-factor-required=everybody"]).await;
+    let ada = app.user("ada").await;
+    let device = ada.begin_two_factor(&app).await;
+    let mut held = single_connection(&app.db.url())
+        .await
+        .expect("a connection");
+    // Another session, whose passkey is added while this one's code is looked at.
+    let passkey = "BEGIN; SELECT FROM users FOR NO KEY UPDATE; \
+        INSERT INTO passkeys (id, user_id, credential_id, credential, name, created_at) \
+        SELECT gen_random_uuid(), id, '\\x00112233445566778899aabbccddeeff', '{}', 'x', now() FROM users";
+    held.batch_execute(passkey).await.expect("a passkey");
+    let code = device.code();
+    let (answer, ()) = futures_util::future::join(ada.confirm_two_factor(&code), async {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        held.batch_execute("COMMIT").await.expect("kept");
+    })
+    .await;
+    assert_eq!(answer.codes(), ["TWO_FACTOR_REQUIRED"]);
+    assert_eq!(
+        answer.json["errors"][0]["extensions"]["methods"],
+        json!(["PASSKEY"])
+    );
+}

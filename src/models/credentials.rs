@@ -265,6 +265,17 @@ impl User {
         update.get_result(conn).await.optional()
     }
 
+    /// Takes the username away.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn clear_username(conn: &mut Conn, id: Uuid) -> QueryResult<usize> {
+        diesel::update(users::table.find(id))
+            .set(users::username.eq(None::<String>))
+            .execute(conn)
+            .await
+    }
+
     /// Takes the password away: nobody signs in with one until a new one is set by a mailed token.
     ///
     /// # Errors

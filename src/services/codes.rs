@@ -65,7 +65,7 @@ pub async fn check(
         let state = TwoFactorState::of(conn, user).await?;
         return Err(if state.enabled() {
             let message =
-                "Too many wrong codes. Use a recovery code or a passkey, and set a new password.";
+                "Too many wrong codes. Use a recovery code or a passkey, or ask an administrator.";
             UserError::at(UserErrorCode::Rejected, path, message).into()
         } else {
             wrong_code(path)

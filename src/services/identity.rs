@@ -10,6 +10,7 @@ use crate::error::{Error, Result, UserError, UserErrorCode};
 use crate::models::credentials::WaysIn;
 use crate::models::identity::Identity;
 use crate::models::job::Job;
+use crate::models::session::Session;
 use crate::models::user::User;
 use crate::services::audit::{self, AuditAction};
 
@@ -30,6 +31,9 @@ pub async fn unlink(app: &App, actor: &Actor, id: Option<Uuid>) -> Result<User> 
     conn.transaction(async |conn| {
         // Of two that each take one of two ways in away, the second finds one left.
         let user = User::lock(conn, actor.user_id()).await?;
+        // Ended while the request was on its way: what ends sessions locks the account first.
+        let live = Session::live_by_ids(conn, &[actor.session_id()], now).await?;
+        let user = user.filter(|_| !live.is_empty());
         let user = user.ok_or(Error::Unauthenticated)?;
         let gone = match id {
             Some(id) => Identity::delete(conn, id, user.id).await?,

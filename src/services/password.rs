@@ -257,13 +257,8 @@ async fn replaced(
     VerificationToken::void_all(conn, user.id, now).await?;
     TrustedDevice::delete_all(conn, user.id).await?;
     EmailChange::drop_pending(conn, user.id).await?;
-    let username = user.username.as_deref();
-    if spared.is_some() {
-        // Not the codes: who has both a session and the password could guess on after each change.
-        limits::unlock_names(conn, &user.email, username).await?;
-    } else {
-        limits::unlock(conn, user.id, &user.email, username).await?;
-    }
+    // Not the codes: who has a session and the password, or the mailbox, could guess on after each change.
+    limits::unlock_names(conn, &user.email, user.username.as_deref()).await?;
     Ok(Job::PasswordChanged { user: user.id }
         .enqueue(conn, now)
         .await?)

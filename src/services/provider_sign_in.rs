@@ -281,6 +281,7 @@ impl Arrival<'_> {
         let new = new_user(app, &account.email, &name);
         User::register_again(conn, account.id, &new, None).await?;
         User::clear_password(conn, account.id, now).await?;
+        User::clear_username(conn, account.id).await?;
         let kind = VerificationKind::EmailVerification;
         VerificationToken::void(conn, account.id, kind, now).await?;
         User::verify_email(conn, account.id, &account.email, now).await?;

@@ -53,11 +53,18 @@ pub async fn verify(
     input: VerifyTwoFactorInput,
     may_deliver: impl FnOnce(TokenDelivery) -> Result<()>,
 ) -> Result<Verified> {
-    limits::take(app, Limit::Token, client, "").await?;
     let now = app.now();
     let mut conn = app.db.conn().await?;
     let token = TokenHash::of(&input.challenge_token);
-    let challenge = open_challenge(app, &mut conn, client, &token).await?;
+    let challenge = match open_challenge(app, &mut conn, client, &token).await {
+        Err(unknown @ Error::Refused(_)) => {
+            drop(conn);
+            // Known ones have limits of their own: no stranger in the same network uses them up.
+            limits::take(app, Limit::Token, client, "").await?;
+            return Err(unknown);
+        }
+        challenge => challenge?,
+    };
     let user = challenge.user_id;
     let delivery = delivery_of(&challenge);
     may_deliver(delivery)?;

@@ -14,6 +14,7 @@ use crate::models::email_change::EmailChange;
 use crate::models::job::Job;
 use crate::models::permission::SystemPermission;
 use crate::models::session::{Session, SessionEndReason, SignInMethod};
+use crate::models::trusted_device::TrustedDevice;
 use crate::models::user::{AccountStatus, User};
 use crate::scalar::DateTime;
 use crate::services::{account, limits, two_factor};
@@ -250,6 +251,8 @@ pub async fn logout_all(app: &App, actor: &Actor, keep_current: bool) -> Result<
         User::lock(conn, user).await?;
         let ended = Session::revoke_all(conn, user, spared, reason, now).await?;
         EmailChange::abandon(conn, user, now).await?;
+        // Whoever signs out everywhere may have lost one of them.
+        TrustedDevice::delete_all(conn, user).await?;
         Ok(i32::try_from(ended).unwrap_or(i32::MAX))
     })
     .await

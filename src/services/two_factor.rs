@@ -268,15 +268,14 @@ pub async fn regenerate(
     input: ConfirmIdentityInput,
 ) -> Result<(User, Vec<String>)> {
     let (now, user) = (app.now(), actor.user_id());
+    // Before a code is counted for nothing.
+    require_on(&mut *app.db.conn().await?, user).await?;
     let proof = confirm::check(app, actor, input).await?;
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
         let owner = User::lock(conn, user).await?;
         let owner = owner.ok_or(Error::Unauthenticated)?;
-        if !TwoFactorState::of(conn, user).await?.enabled() {
-            let message = "The second factor is off.";
-            return Err(UserError::new(UserErrorCode::Rejected, message).into());
-        }
+        require_on(conn, user).await?;
         proof.take(app, conn, actor).await?;
         let key = data_keys::ensure(app, conn, user).await?;
         let (codes, hashes) = codes::new_recovery_codes(&key);
@@ -290,27 +289,45 @@ pub async fn regenerate(
     .await
 }
 
+/// # Errors
+/// `REJECTED` while the second factor is off.
+async fn require_on(conn: &mut Conn, user: Uuid) -> Result<TwoFactorState> {
+    let state = TwoFactorState::of(conn, user).await?;
+    if !state.enabled() {
+        let message = "The second factor is off.";
+        return Err(UserError::new(UserErrorCode::Rejected, message).into());
+    }
+    Ok(state)
+}
+
+/// # Errors
+/// `PROTECTED` where nothing else proves a second factor that is compulsory, `REJECTED` while it is off.
+async fn require_voluntary(app: &App, conn: &mut Conn, user: Uuid) -> Result<()> {
+    let state = require_on(conn, user).await?;
+    if state.passkeys == 0 && is_compulsory(app, conn, user).await? {
+        let message =
+            "A second factor is compulsory for this account. Set up another device instead.";
+        return Err(UserError::new(UserErrorCode::Protected, message).into());
+    }
+    Ok(())
+}
+
 /// Switches the second factor off. Other sessions end.
 ///
 /// # Errors
 /// As [`confirm::confirm`]; `PROTECTED` where a second factor is compulsory, `REJECTED` while it is off.
 pub async fn disable(app: &App, actor: &Actor, input: ConfirmIdentityInput) -> Result<User> {
     let (now, user) = (app.now(), actor.user_id());
+    // Before a code is counted for nothing.
+    require_voluntary(app, &mut *app.db.conn().await?, user).await?;
     let proof = confirm::check(app, actor, input).await?;
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
         let owner = User::lock(conn, user).await?;
         let owner = owner.ok_or(Error::Unauthenticated)?;
+        require_voluntary(app, conn, user).await?;
         proof.take(app, conn, actor).await?;
-        if is_compulsory(app, conn, user).await? {
-            let message =
-                "A second factor is compulsory for this account. Set up another device instead.";
-            return Err(UserError::new(UserErrorCode::Protected, message).into());
-        }
-        if !remove(conn, user).await? {
-            let message = "The second factor is off.";
-            return Err(UserError::new(UserErrorCode::Rejected, message).into());
-        }
+        remove(conn, user).await?;
         changed(conn, actor, now).await?;
         Job::TwoFactorDisabled { user }.enqueue(conn, now).await?;
         audit::note(AuditAction::TwoFactorDisabled, user, user);

@@ -169,7 +169,8 @@ async fn who_registered_with_somebody_elses_address_is_not_let_in_when_its_owner
     setup.app.register("ada").await;
     let mailed = setup.app.mailed_token(&email("ada")).await;
     let owner = setup.signed_in("ada", "ada@example.org").await;
-    let me = owner.ask("{ me { fullName status } }").await;
+    let me = owner.ask("{ me { fullName status username } }").await;
+    assert_eq!(me.data("me/username"), &Value::Null);
     assert_eq!(
         me.data("me/fullName"),
         "Ada Lovelace",

@@ -101,6 +101,19 @@ async fn a_new_password_and_another_second_factor_end_the_trust() {
         "TwoFactorRequired",
         "after another device"
     );
+
+    app.advance(TimeDelta::seconds(30));
+    let challenge = app.challenge("ada").await;
+    let answer = app.verify_code_and_trust(&challenge, &next.code()).await;
+    let token = answer.data("verifyTwoFactor/result/deviceToken");
+    let token = token.as_str().expect("a token").to_owned();
+    let out = ada.ask("mutation { logoutAll { endedSessions } }").await;
+    assert!(out.codes().is_empty(), "{}", out.text);
+    assert_eq!(
+        asked(&token).await,
+        "TwoFactorRequired",
+        "after signing out everywhere"
+    );
     app.run_jobs().await;
 }
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use chrono::TimeDelta;
 use diesel_async::AsyncConnection as _;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -189,17 +189,22 @@ fn unreadable(error: &Error) -> anyhow::Error {
 /// The master keys, if they are those that the database was sealed with.
 async fn load_master_keys(config: &Config, db: &Db) -> anyhow::Result<MasterKeys> {
     let seal = &config.seal;
-    let keys = match (&seal.master_key, &seal.master_key_file) {
-        (Some(key), _) => MasterKeys::parse(key.expose_secret()).context("CARDEA_MASTER_KEY")?,
-        (None, Some(path)) => {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("CARDEA_MASTER_KEY_FILE {}", path.display()))?;
-            MasterKeys::parse(&text).context("CARDEA_MASTER_KEY_FILE")?
+    let mut conn = db.conn().await.map_err(|error| unreadable(&error))?;
+    let given = MasterKeys::given(seal.master_key.as_ref(), seal.master_key_file.as_deref())?;
+    let keys = if let Some(keys) = given {
+        keys
+    } else {
+        let path = config.data_dir()?.join("master.key");
+        // A new key would open nothing of what is there.
+        if !path.exists() && WrappedKey::any_by_others(&mut conn, &[]).await? {
+            bail!(
+                "the database holds sealed values, and {} with their master key is gone; put it back, or set CARDEA_MASTER_KEY",
+                path.display()
+            );
         }
-        (None, None) => MasterKeys::read_or_make(&config.data_dir()?.join("master.key"))?,
+        MasterKeys::read_or_make(&path)?
     };
     let ids: Vec<_> = keys.ids().collect();
-    let mut conn = db.conn().await.map_err(|error| unreadable(&error))?;
     if WrappedKey::any_by_others(&mut conn, &ids).await? {
         bail!(
             "the database holds values that were sealed with another master key; give that one, too"

@@ -11,6 +11,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use anyhow::bail;
 use cardea::config::{Config, LogFormat};
+use cardea::crypto::seal::MasterKeys;
 use cardea::graphql::Api;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -122,7 +123,10 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
 }
 
 fn check(config: &Config) -> anyhow::Result<()> {
-    let problems = config.problems();
+    let mut problems = config.problems();
+    let seal = &config.seal;
+    let key = MasterKeys::given(seal.master_key.as_ref(), seal.master_key_file.as_deref());
+    problems.extend(key.err().map(|error| format!("{error:#}")));
     if problems.is_empty() {
         println!("The settings are sound.");
         return Ok(());

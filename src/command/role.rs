@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use cardea::clock::Clock;
-use cardea::config::Config;
+use cardea::config::{Config, TwoFactorRequirement};
 use cardea::models::role;
 use cardea::scalar::DateTime;
 use clap::Subcommand;
@@ -27,6 +27,7 @@ pub(super) enum Role {
 /// If there is no such role, or the database cannot answer.
 pub(super) async fn run(config: Config, action: Role) -> anyhow::Result<()> {
     let Role::RequireTwoFactor { name, off } = action;
+    let required = config.two_factor_required();
     let database = Database::open(&config).await?;
     let result = async {
         let conn = &mut *database
@@ -44,7 +45,16 @@ pub(super) async fn run(config: Config, action: Role) -> anyhow::Result<()> {
     if !result? {
         bail!("there is no role named {name}");
     }
-    let state = if off { "voluntary" } else { "compulsory" };
-    println!("A second factor is {state} for whoever holds the role {name}.");
+    let asks = if off { "requires no" } else { "requires a" };
+    println!("The role {name} {asks} second factor.");
+    match required {
+        TwoFactorRequirement::Roles => {}
+        TwoFactorRequirement::Nobody => {
+            println!("With CARDEA_TWO_FACTOR_REQUIRED=nobody, nobody is asked for one.");
+        }
+        TwoFactorRequirement::Everybody => {
+            println!("With CARDEA_TWO_FACTOR_REQUIRED=everybody, every account needs one.");
+        }
+    }
     Ok(())
 }

@@ -83,6 +83,7 @@ fn announce(app: &App) -> io::Result<()> {
         writeln!(out, "  GraphiQL    {url}/")?;
     }
     writeln!(out, "  GraphQL     {url}/graphql")?;
+    writeln!(out, "  Sign in     {url}/sign-in")?;
     if app.mailer.inbox().is_some() {
         writeln!(out, "  Mail inbox  {url}/inbox")?;
     }

@@ -11,7 +11,7 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use secrecy::{ExposeSecret as _, SecretBox};
+use secrecy::{ExposeSecret as _, SecretBox, SecretString};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -65,6 +65,22 @@ impl MasterKeys {
             .collect::<anyhow::Result<_>>()?;
         ensure!(!keys.is_empty(), "there is no key");
         Ok(Self(keys))
+    }
+
+    /// The keys that are given, in one of two ways; `None` where neither is.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or what is given is no key.
+    pub fn given(text: Option<&SecretString>, file: Option<&Path>) -> anyhow::Result<Option<Self>> {
+        if let Some(text) = text {
+            return Self::parse(text.expose_secret())
+                .context("CARDEA_MASTER_KEY")
+                .map(Some);
+        }
+        let Some(path) = file else { return Ok(None) };
+        let what = || format!("CARDEA_MASTER_KEY_FILE {}", path.display());
+        let text = fs::read_to_string(path).with_context(what)?;
+        Self::parse(&text).with_context(what).map(Some)
     }
 
     /// The keys in a file, which is made with a new one where there is none.

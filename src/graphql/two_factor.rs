@@ -2,6 +2,7 @@
 
 use async_graphql::{Context, Object, SimpleObject};
 
+use crate::config::TwoFactorRequirement;
 use crate::error::{Result, UserError};
 use crate::graphql::account::UserIdInput;
 use crate::graphql::context::ContextExt as _;
@@ -22,6 +23,15 @@ use crate::services::two_factor::{self, ConfirmTwoFactorInput};
 /// State of the second factor.
 #[Object(name = "TwoFactorStatus")]
 impl TwoFactorState {
+    /// The account must have one, or a passkey.
+    async fn compulsory(&self, ctx: &Context<'_>) -> bool {
+        match ctx.app().config.two_factor_required() {
+            TwoFactorRequirement::Nobody => false,
+            TwoFactorRequirement::Roles => self.by_role,
+            TwoFactorRequirement::Everybody => true,
+        }
+    }
+
     /// When its device was confirmed; null while it is off.
     async fn confirmed_at(&self) -> Option<DateTime> {
         self.confirmed_at

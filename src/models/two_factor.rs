@@ -48,6 +48,9 @@ pub struct TwoFactorState {
     /// Passkeys, each of which proves it, too.
     #[diesel(sql_type = BigInt)]
     pub passkeys: i64,
+    /// A role of the account makes one compulsory.
+    #[diesel(sql_type = sql_types::Bool)]
+    pub by_role: bool,
 }
 
 impl TwoFactorState {
@@ -74,7 +77,9 @@ impl TwoFactorState {
               WHERE secret.user_id = asked.user_id AND confirmed_at IS NOT NULL) AS confirmed_at, \
              (SELECT count(*) FROM recovery_codes AS code \
               WHERE code.user_id = asked.user_id AND used_at IS NULL) AS recovery_codes_left, \
-             (SELECT count(*) FROM passkeys AS passkey WHERE passkey.user_id = asked.user_id) AS passkeys \
+             (SELECT count(*) FROM passkeys AS passkey WHERE passkey.user_id = asked.user_id) AS passkeys, \
+             EXISTS (SELECT FROM user_roles JOIN roles ON roles.id = user_roles.role_id \
+              WHERE user_roles.user_id = asked.user_id AND roles.requires_two_factor) AS by_role \
              FROM unnest($1) AS asked (user_id)",
         )
         .bind::<sql_types::Array<sql_types::Uuid>, _>(users)

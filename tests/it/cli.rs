@@ -254,6 +254,31 @@ fn production_names_all_unsafe_settings_at_once() {
     assert!(!program.data_dir().exists());
 }
 
+#[test]
+fn a_master_key_that_cannot_hold_is_found_before_the_start_and_never_repeated() {
+    for (variable, value, said) in [
+        ("CARDEA_MASTER_KEY", "hunter2", "32 random bytes in base64"),
+        (
+            "CARDEA_MASTER_KEY",
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+            "not random",
+        ),
+        ("CARDEA_MASTER_KEY_FILE", "/nowhere", "/nowhere"),
+    ] {
+        let checked = Program::new()
+            .with(variable, value)
+            .run(&["config", "check"]);
+        assert_eq!(checked.code, Some(1), "{checked:?}");
+        assert!(checked.stdout.contains(said), "{checked:?}");
+        assert!(checked.stdout.contains(variable), "{checked:?}");
+        let told = format!("{}{}", checked.stdout, checked.stderr);
+        assert!(
+            variable != "CARDEA_MASTER_KEY" || !told.contains(value),
+            "{told}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn production_does_not_migrate_by_itself() {
     let db = TestDb::empty().await;

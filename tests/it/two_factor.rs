@@ -162,6 +162,14 @@ async fn a_server_with_another_master_key_does_not_start() {
     assert!(error.contains("another master key"), "{error}");
     // With both, the new one first, all is well.
     assert!(start(&format!("{other}\n{MASTER_KEY}")).await.is_ok());
+    // A key file that is gone is not made anew over what it has sealed.
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut without = config(&["--data-dir", &folder.path().to_string_lossy()]);
+    without.seal.master_key = None;
+    let refused = App::new(without, app.app.db.clone(), app.app.clock.clone()).await;
+    let error = refused.err().expect("refused").to_string();
+    assert!(error.contains("master.key"), "{error}");
+    assert!(!folder.path().join("master.key").exists());
     let error = start("c2hvcnQ=").await.err().expect("refused");
     assert!(!format!("{error:#}").contains("c2hvcnQ"), "{error:#}");
 }

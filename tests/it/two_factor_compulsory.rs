@@ -159,6 +159,10 @@ async fn a_role_makes_it_compulsory_at_once_on_every_server() {
     ada.with_two_factor(&app).await;
     second.access.catch_up().await;
     assert!(!owes().await && !there().await.is_null());
+    let mine = "{ me { twoFactor { compulsory } } }";
+    assert_eq!(ada.ask(mine).await.data("me/twoFactor/compulsory"), true);
+    let bob = app.user("bob").await;
+    assert_eq!(bob.ask(mine).await.data("me/twoFactor/compulsory"), false);
     let answer = ada.ask("{ roles { name requiresTwoFactor } }").await;
     assert_eq!(
         answer.data("roles"),

@@ -76,7 +76,10 @@ function showFactor({ user, twoFactorOwed }, reload) {
   find('factor-state').textContent = state;
   find('set-up').textContent = enabled ? words.setUpAnother : words.setUp;
   find('set-up').className = enabled ? 'second' : '';
-  for (const id of ['new-codes', 'switch-off']) find(id).hidden = !enabled;
+  find('new-codes').hidden = !enabled;
+  // Where one is compulsory, another one must be left.
+  const needed = user?.twoFactor.compulsory && user.passkeys.length === 0;
+  find('switch-off').hidden = !enabled || needed;
   on(find('set-up'), async () => {
     const payload = await act('enableTwoFactor', '', undefined, 'setup { otpauthUri secret }');
     if (!payload || payload.errors.length > 0) return payload?.errors;
@@ -119,7 +122,6 @@ function showPasskeys(passkeys, reload) {
   form.hidden = !usable;
   const name = find('passkey-name');
   on(form, async () => {
-    if (!name.value.trim()) return [{ code: 'NAME_MISSING' }];
     const begun = await act('startPasskeyRegistration', '', undefined, 'challengeToken options');
     if (!begun || begun.errors.length > 0) return begun?.errors;
     const { errors, made } = await makePasskey(begun);

@@ -13,12 +13,17 @@ export function make(tag, properties, ...children) {
 /** The list for what goes wrong with an element: its own, or that of what it lies in. */
 const listOf = (element) => element.closest(':has(ul.bad)')?.querySelector('ul.bad');
 
+/** The first field of a form that must be filled in and is not. */
+const emptyOf = (form) => [...form.querySelectorAll('input[required]')].find(({ value }) => !value.trim());
+
 /** Says why it failed, or takes what was said away. */
 export function complain(element, errors) {
   // What is no longer in the page has nothing to say.
   listOf(element)?.replaceChildren(...errors.map((error) => tell('li', error)));
-  const field = element.tagName === 'FORM' ? element.querySelector('input') : null;
+  const field = element.tagName === 'FORM' ? (emptyOf(element) ?? element.querySelector('input')) : null;
   if (!field) return;
+  // What was said of another field goes with what was said.
+  for (const other of element.querySelectorAll('input[aria-invalid]')) other.ariaInvalid = null;
   field.ariaInvalid = errors.length > 0 ? 'true' : null;
   if (errors.length > 0) field.focus();
 }
@@ -37,7 +42,9 @@ export function on(element, work) {
     element.ariaBusy = 'true';
     complain(element, []);
     try {
-      complain(element, (await work()) ?? []);
+      // An empty code would count as a wrong one.
+      const missing = isForm && emptyOf(element) ? [{ code: 'EMPTY' }] : null;
+      complain(element, missing ?? (await work()) ?? []);
     } finally {
       busy = false;
       element.ariaBusy = null;

@@ -53,7 +53,11 @@ function secondStep({ challengeToken, methods }) {
   find('recovery').parentElement.hidden = !methods.includes('RECOVERY_CODE') || !methods.includes('TOTP');
   passkey.hidden = !methods.includes('PASSKEY') || !usable;
   const code = find('code');
+  let byRecovery = false;
   const recovery = (used) => {
+    byRecovery = used;
+    complain(form, []);
+    form.querySelector('p').textContent = used ? words.recoveryIntro : words.codeIntro;
     document.querySelector('label[for=code]').textContent = used ? words.recoveryCode : words.code;
     find('recovery').textContent = used ? words.useCode : words.useRecovery;
     Object.assign(code, { value: '', inputMode: used ? 'text' : 'numeric', autocomplete: used ? 'off' : 'one-time-code' });
@@ -72,7 +76,8 @@ function secondStep({ challengeToken, methods }) {
     const input = { challengeToken, code: code.value, trustDevice: find('trust').checked };
     const payload = await mutate('verifyTwoFactor', 'VerifyTwoFactorInput', input, RESULT);
     if (payload.errors.length > 0) code.value = '';
-    return proceed(payload);
+    const told = (error) => (byRecovery && error.path?.at(-1) === 'code' ? { ...error, path: ['recoveryCode'] } : error);
+    return proceed({ ...payload, errors: payload.errors.map(told) });
   });
   on(passkey.querySelector('button'), async () => {
     const { errors, shown } = await showPasskey(challengeToken);
@@ -135,7 +140,7 @@ async function signOut() {
 /** Shows the account of who is signed in, and the first step to everybody else. */
 async function open(first = false) {
   const data = await query(`{ viewer { twoFactorOwed user {
-    fullName email twoFactor { enabled recoveryCodesLeft }
+    fullName email twoFactor { compulsory enabled recoveryCodesLeft }
     passkeys { id name createdAt lastUsedAt } linkedAccounts { id provider displayName linkedAt }
   } } authOptions { providers { slug displayName } } }`);
   if (!data) return first ? finish(words.unreachable, 'bad') : [{ code: 'UNREACHABLE' }];

@@ -49,6 +49,18 @@ pub enum TwoFactorRequirement {
     Everybody,
 }
 
+impl TwoFactorRequirement {
+    /// Whether an account must have one; `by_role` says that a role of it requires one.
+    #[must_use]
+    pub fn asks(self, by_role: bool) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Roles => by_role,
+            Self::Everybody => true,
+        }
+    }
+}
+
 /// The key of what is sealed in the database.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Sealed values")]

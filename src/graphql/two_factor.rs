@@ -2,7 +2,6 @@
 
 use async_graphql::{Context, Object, SimpleObject};
 
-use crate::config::TwoFactorRequirement;
 use crate::error::{Result, UserError};
 use crate::graphql::account::UserIdInput;
 use crate::graphql::context::ContextExt as _;
@@ -25,11 +24,7 @@ use crate::services::two_factor::{self, ConfirmTwoFactorInput};
 impl TwoFactorState {
     /// The account must have one, or a passkey.
     async fn compulsory(&self, ctx: &Context<'_>) -> bool {
-        match ctx.app().config.two_factor_required() {
-            TwoFactorRequirement::Nobody => false,
-            TwoFactorRequirement::Roles => self.by_role,
-            TwoFactorRequirement::Everybody => true,
-        }
+        ctx.app().config.two_factor_required().asks(self.by_role)
     }
 
     /// When its device was confirmed; null while it is off.

@@ -66,11 +66,10 @@ pub struct TwoFactorSetup {
 /// # Errors
 /// If the database cannot answer.
 pub async fn is_compulsory(app: &App, conn: &mut Conn, user: Uuid) -> Result<bool> {
-    Ok(match app.config.two_factor_required() {
-        TwoFactorRequirement::Nobody => false,
-        TwoFactorRequirement::Roles => Role::any_requires_two_factor(conn, user).await?,
-        TwoFactorRequirement::Everybody => true,
-    })
+    let required = app.config.two_factor_required();
+    let by_role = required == TwoFactorRequirement::Roles
+        && Role::any_requires_two_factor(conn, user).await?;
+    Ok(required.asks(by_role))
 }
 
 /// Whether the session lacks a compulsory second factor: it has proved none, or its account has none any
@@ -92,11 +91,8 @@ pub async fn is_owed_by(app: &App, conn: &mut Conn, session: &Session) -> Result
 }
 
 fn is_compulsory_for(app: &App, actor: &Actor) -> bool {
-    match app.config.two_factor_required() {
-        TwoFactorRequirement::Nobody => false,
-        TwoFactorRequirement::Roles => actor.two_factor_by_role(),
-        TwoFactorRequirement::Everybody => true,
-    }
+    let required = app.config.two_factor_required();
+    required.asks(actor.two_factor_by_role())
 }
 
 /// The ways in which the caller can prove anew who they are: where signing in asks for a second factor, a

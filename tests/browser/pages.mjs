@@ -46,6 +46,7 @@ await inBrowser('pages', async (page, origin) => {
 
   await button.click();
   await sees('Your address is confirmed.');
+  assert.equal(await page.getByRole('link', { name: 'Sign in' }).getAttribute('href'), 'sign-in');
   assert.equal(await button.isVisible(), false);
   await picture(page, 'verify-done');
   await outcomeHasFocus(page);

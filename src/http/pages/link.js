@@ -1,5 +1,5 @@
 // The pages behind mailed links that need one press of a button.
-import { ERRORS, end, fail, linkToForgotten, name, offer, send, token, words } from './page.js';
+import { ERRORS, end, fail, linkToForgotten, linkToSignIn, name, offer, send, token, words } from './page.js';
 
 const mutations = {
   'verify-email': `mutation($input: TokenInput!) { verifyEmail(input: $input) { ${ERRORS} result { ... on SignedIn { accessToken } } } }`,
@@ -13,7 +13,7 @@ async function confirm() {
   if (errors.length > 0) return fail(errors);
   // This page has no use for the session that confirming an address opened.
   if (result?.accessToken) await send('mutation { logout { endedSessions } }', undefined, result.accessToken);
-  const advice = words.advice ? [words.advice, linkToForgotten(words.newPassword)] : [];
+  const advice = words.advice ? [words.advice, linkToForgotten(words.newPassword)] : [linkToSignIn()];
   return end(words.done, 'good', ...advice);
 }
 

@@ -93,13 +93,17 @@ function paragraph(text, kind = '') {
   return Object.assign(document.createElement('p'), { textContent: text, className: kind });
 }
 
-/** Leads to the page that mails a link for a new password. */
-export function linkToForgotten(text) {
-  const link = Object.assign(document.createElement('a'), { href: 'forgot-password', textContent: text });
+function linkTo(href, text) {
   const around = document.createElement('p');
-  around.append(link);
+  around.append(Object.assign(document.createElement('a'), { href, textContent: text }));
   return around;
 }
+
+/** Leads to the page that mails a link for a new password. */
+export const linkToForgotten = (text) => linkTo('forgot-password', text);
+
+/** Leads to the page to sign in at. */
+export const linkToSignIn = () => linkTo('sign-in', words.toSignIn);
 
 function show(...elements) {
   result.replaceChildren(...elements);

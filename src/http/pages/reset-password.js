@@ -1,5 +1,5 @@
 // Sets a new password by a mailed link.
-import { ERRORS, end, fail, linkToForgotten, offer, send, token, words } from './page.js';
+import { ERRORS, end, fail, linkToForgotten, linkToSignIn, offer, send, token, words } from './page.js';
 
 const field = document.getElementById('password');
 const reveal = document.getElementById('reveal');
@@ -65,7 +65,7 @@ async function reset() {
   }
   if (errors.length > 0) return fail(errors, field);
   field.value = '';
-  return end(words.done, 'good');
+  return end(words.done, 'good', linkToSignIn());
 }
 
 if (token) {

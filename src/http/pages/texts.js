@@ -9,6 +9,7 @@ export const texts = {
       unreachable: 'That did not work just now. Check your connection and try again.',
       forgot: 'Ask for a new link',
       newPassword: 'Set a new password',
+      toSignIn: 'Sign in',
       rules: {},
     },
     'verify-email': {
@@ -168,6 +169,7 @@ export const texts = {
       unreachable: 'Das hat gerade nicht geklappt. Prüfe deine Verbindung und versuche es noch einmal.',
       forgot: 'Neuen Link anfordern',
       newPassword: 'Neues Passwort setzen',
+      toSignIn: 'Anmelden',
       rules: {
         FORMAT: 'Das ist keine Mailadresse.',
         LENGTH: ({ minimum, maximum }) => `Zwischen ${minimum} und ${maximum} Zeichen.`,

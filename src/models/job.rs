@@ -117,6 +117,8 @@ pub enum Job {
     RecoveryCodeUsed {
         /// The account.
         user: Uuid,
+        /// How many were left of those that it belonged to.
+        left: i64,
     },
     /// Tell the owner that somebody who knows the password tries codes.
     WrongCodes {

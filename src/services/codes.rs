@@ -104,7 +104,9 @@ pub async fn take(
         }
         Code::Recovery(hash) if RecoveryCodes::take(conn, user, hash, now).await? => {
             TwoFactorSecret::forgive(conn, user).await?;
-            Job::RecoveryCodeUsed { user }.enqueue(conn, now).await?;
+            let left = TwoFactorState::of(conn, user).await?.recovery_codes_left;
+            let job = Job::RecoveryCodeUsed { user, left };
+            job.enqueue(conn, now).await?;
             audit::note(AuditAction::RecoveryCodeUsed, user, user);
             SignInMethod::RecoveryCode
         }

@@ -15,7 +15,6 @@ use crate::models::email_change::EmailChange;
 use crate::models::job::Job;
 use crate::models::profile::Profile;
 use crate::models::session::Session;
-use crate::models::two_factor::TwoFactorState;
 use crate::models::user::{AccountStatus, ClosedBy, User};
 use crate::models::verification_token::{NewVerificationToken, VerificationKind};
 use crate::scalar::{Date, DateTime, EmailAddress};
@@ -123,9 +122,7 @@ async fn prepare(app: &App, job: &Job) -> Result<Option<(Recipient, Mail)>> {
         Job::RecoveryCodesReplaced { user } => {
             notify(app, user, Mail::RecoveryCodesReplaced, |_| true).await
         }
-        Job::RecoveryCodeUsed { user } => {
-            let state = TwoFactorState::of(&mut *app.db.conn().await?, user).await?;
-            let left = state.recovery_codes_left;
+        Job::RecoveryCodeUsed { user, left } => {
             notify(app, user, Mail::RecoveryCodeUsed { left }, |_| true).await
         }
         Job::WrongCodes { user } => {

@@ -333,6 +333,24 @@ async fn new_recovery_codes_void_the_old_ones() {
             .await
             .contains(&"New recovery codes for your account at Cardea".to_owned())
     );
+    // A code that was used to replace them counts among those that it belonged to.
+    let answer = ada
+        .prove(
+            "regenerateRecoveryCodes",
+            "twoFactorCode",
+            answer
+                .data("regenerateRecoveryCodes/recoveryCodes/1")
+                .as_str()
+                .expect("a code"),
+        )
+        .await;
+    assert_eq!(answer.code(), "");
+    app.run_jobs().await;
+    let told = app.mails_to(&email("ada"));
+    assert!(
+        told.iter()
+            .any(|mail| mail.text.contains("Codes that are left: 8."))
+    );
     let bob = app.user("bob").await;
     let off = bob
         .prove("regenerateRecoveryCodes", "password", PASSWORD)

@@ -93,7 +93,7 @@ pub async fn admit(
     new: &NewSignIn<'_>,
 ) -> Result<Option<SignIn>> {
     // Locked, so that a second factor that is being switched on is seen, or ends this session.
-    let Some(account) = Credentials::lock(conn, new.user).await? else {
+    let Some(mut account) = Credentials::lock(conn, new.user).await? else {
         return Ok(None);
     };
     let same = |verified| account.hashed_password.as_deref() == Some(verified);
@@ -102,6 +102,7 @@ pub async fn admit(
     }
     if let Some(hash) = new.rehashed {
         User::rehash(conn, account.id, hash).await?;
+        account.hashed_password = Some(hash.to_owned());
     }
     let mut opening = Opening {
         methods: vec![new.method],

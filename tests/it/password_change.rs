@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::harness::TestApp;
 use crate::harness::app::PASSWORD;
-use crate::harness::verbs::NEW_PASSWORD;
+use crate::harness::verbs::{NEW_PASSWORD, Visitor};
 
 const ADA: &str = "ada@example.org";
 
@@ -269,4 +269,27 @@ async fn an_old_sign_in_is_renewed_by_the_password() {
         ada.request_email_change("other@example.org").await.code(),
         ""
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_is_too_old_and_hashed_the_old_way_is_still_told_so() {
+    // The hash is made anew at the sign-in that finds the password too old, and must not seem another.
+    let app = TestApp::new().await;
+    app.user("ada").await;
+    app.advance(TimeDelta::days(1));
+    let before = app.db.text("SELECT hashed_password FROM users").await;
+    let (_second, router) = app
+        .second(&["--argon2-passes=2", "--password-max-age-days=1"])
+        .await;
+    let answer = Visitor::of(&router, "192.0.2.1")
+        .login("ada", PASSWORD)
+        .await;
+    assert_eq!(
+        answer.data("login/result/__typename"),
+        "PasswordExpired",
+        "{}",
+        answer.text
+    );
+    let after = app.db.text("SELECT hashed_password FROM users").await;
+    assert_ne!(after, before);
 }

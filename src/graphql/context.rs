@@ -12,6 +12,7 @@ use crate::auth::requester::{Actor, ClientInfo, Requester};
 use crate::error::Result;
 use crate::graphql::cookie::Cookies;
 use crate::graphql::loader::Loaders;
+use crate::services::login::TokenDelivery;
 use crate::services::session::{Leaving, SignedIn};
 
 /// Names a request in answers and in the log.
@@ -70,6 +71,23 @@ impl Caller {
     #[must_use]
     pub fn cookies(&self) -> &Cookies {
         &self.cookies
+    }
+
+    /// Fails where the tokens of a sign-in cannot come back in this way.
+    ///
+    /// # Errors
+    /// As [`Cookies::may_be_set`].
+    pub fn may_deliver(&self, delivery: TokenDelivery) -> Result<()> {
+        match delivery {
+            TokenDelivery::Body => Ok(()),
+            TokenDelivery::Cookie => self.cookies.may_be_set(),
+        }
+    }
+
+    /// What the device shows that was trusted: `given`, or what is in its cookie.
+    #[must_use]
+    pub fn device_token(&self, given: Option<String>) -> Option<String> {
+        given.or_else(|| self.cookies.device().map(str::to_owned))
     }
 
     /// What names the session of the request, live or not.

@@ -191,11 +191,8 @@ impl LoginMutation {
         mut input: LoginInput,
     ) -> Result<Option<SignInPayload>> {
         let (caller, delivery) = (ctx.caller(), input.token_delivery);
-        if delivery == TokenDelivery::Cookie {
-            caller.cookies().may_be_set()?;
-        }
-        let kept = caller.cookies().device().map(str::to_owned);
-        input.device_token = input.device_token.or(kept);
+        caller.may_deliver(delivery)?;
+        input.device_token = caller.device_token(input.device_token);
         let (signed_in, errors) =
             settle(ctx, login::login(ctx.app(), caller.client(), input).await)?;
         let result = signed_in.map(|signed_in| outcome(ctx, signed_in, delivery));

@@ -8,7 +8,6 @@ use crate::graphql::directive::public;
 use crate::graphql::error::settle;
 use crate::graphql::login::{SignInPayload, outcome};
 use crate::scalar::Url;
-use crate::services::login::TokenDelivery;
 use crate::services::oauth::{self, FinishInput, StartInput, Started};
 
 /// Where to send the browser.
@@ -41,11 +40,8 @@ impl OAuthMutation {
         mut input: FinishInput,
     ) -> Result<Option<SignInPayload>> {
         let (caller, delivery) = (ctx.caller(), input.token_delivery);
-        if delivery == TokenDelivery::Cookie {
-            caller.cookies().may_be_set()?;
-        }
-        let kept = caller.cookies().device().map(str::to_owned);
-        input.device_token = input.device_token.or(kept);
+        caller.may_deliver(delivery)?;
+        input.device_token = caller.device_token(input.device_token);
         let (client, actor) = (caller.client(), caller.requester().signed_in());
         let finished = oauth::finish(ctx.app(), client, actor, input).await;
         let (finished, errors) = settle(ctx, finished)?;

@@ -12,7 +12,6 @@ use crate::graphql::role::AccountPayload;
 use crate::models::passkey::Passkey;
 use crate::models::user::User;
 use crate::scalar::{DateTime, Json};
-use crate::services::login::TokenDelivery;
 use crate::services::passkey::{self, Ceremony, FinishPasskeyRegistrationInput};
 use crate::services::passkey_sign_in::{self, FinishPasskeySignInInput, StartPasskeySignInInput};
 
@@ -182,10 +181,7 @@ impl PasskeyMutation {
         input: FinishPasskeySignInInput,
     ) -> Result<Option<SignInPayload>> {
         let caller = ctx.caller();
-        let may_deliver = |delivery| match delivery {
-            TokenDelivery::Body => Ok(()),
-            TokenDelivery::Cookie => caller.cookies().may_be_set(),
-        };
+        let may_deliver = |delivery| caller.may_deliver(delivery);
         let verified =
             passkey_sign_in::finish(ctx.app(), caller.client(), &input, may_deliver).await;
         let (verified, errors) = settle(ctx, verified)?;

@@ -15,7 +15,6 @@ use crate::models::two_factor::TwoFactorState;
 use crate::models::user::User;
 use crate::scalar::DateTime;
 use crate::services::confirm::ConfirmIdentityInput;
-use crate::services::login::TokenDelivery;
 use crate::services::second_step::{self, VerifyTwoFactorInput};
 use crate::services::two_factor::{self, ConfirmTwoFactorInput};
 
@@ -168,10 +167,7 @@ impl TwoFactorMutation {
         input: VerifyTwoFactorInput,
     ) -> Result<Option<SignInPayload>> {
         let caller = ctx.caller();
-        let may_deliver = |delivery| match delivery {
-            TokenDelivery::Body => Ok(()),
-            TokenDelivery::Cookie => caller.cookies().may_be_set(),
-        };
+        let may_deliver = |delivery| caller.may_deliver(delivery);
         let result = second_step::verify(ctx.app(), caller.client(), input, may_deliver).await;
         let (verified, errors) = settle(ctx, result)?;
         let result = verified.map(|verified| outcome(ctx, verified.sign_in, verified.delivery));

@@ -1,7 +1,5 @@
 //! Closing accounts and opening them again, by their owners and by administrators.
 
-use std::time::Duration;
-
 use cardea::db::single_connection;
 use chrono::TimeDelta;
 use diesel_async::SimpleAsyncConnection as _;
@@ -382,15 +380,14 @@ async fn an_owner_and_an_administrator_who_close_an_account_at_once_take_turns()
         .expect("a connection");
     let lock = "BEGIN; SELECT FROM roles WHERE name = 'admin' FOR UPDATE";
     held.batch_execute(lock).await.expect("the role");
-    let pause = Duration::from_millis(300);
     let (closed, own, ()) = join3(
         admin.set_status(&ada.id, false, None),
         async {
-            tokio::time::sleep(pause).await;
+            app.db.until_waiting(1).await;
             ada.deactivate(PASSWORD).await
         },
         async {
-            tokio::time::sleep(pause * 3).await;
+            app.db.until_waiting(2).await;
             held.batch_execute("COMMIT").await.expect("released");
         },
     )

@@ -1,7 +1,5 @@
 //! Adding, naming and removing passkeys.
 
-use std::time::Duration;
-
 use cardea::db::single_connection;
 use chrono::TimeDelta;
 use diesel_async::SimpleAsyncConnection as _;
@@ -16,7 +14,7 @@ use crate::harness::{Program, TestApp};
 
 const FINISH: &str = "finishPasskeyRegistration";
 
-/// Does `work` while whatever queues a mail waits for a while, so that all of it is under way at once.
+/// Does `work` while whatever queues a mail waits until two are under way at once.
 async fn at_once<T>(app: &TestApp, work: impl Future<Output = T>) -> T {
     let conn = single_connection(&app.db.url()).await;
     let mut conn = conn.expect("a connection");
@@ -25,7 +23,7 @@ async fn at_once<T>(app: &TestApp, work: impl Future<Output = T>) -> T {
         .await;
     held.expect("held");
     let release = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        app.db.until_waiting(2).await;
         conn.batch_execute("COMMIT").await.expect("released");
     };
     tokio::join!(work, release).0
@@ -429,7 +427,7 @@ async fn a_session_that_ended_meanwhile_adds_and_removes_nothing() {
     let held = conn.batch_execute("BEGIN; SELECT FROM users FOR UPDATE");
     held.await.expect("held");
     let end = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        app.db.until_waiting(2).await;
         let end = "UPDATE sessions SET revoked_at = created_at, revoked_reason = 'user'; COMMIT";
         conn.batch_execute(end).await.expect("ended");
     };

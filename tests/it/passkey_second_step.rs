@@ -400,7 +400,7 @@ async fn a_second_step_that_is_over_before_its_ceremony_is_kept_is_told_of() {
     let over = "BEGIN; DELETE FROM two_factor_challenges";
     held.batch_execute(over).await.expect("deleted");
     let (answer, ()) = futures_util::future::join(app.try_second_step(&token), async {
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        app.db.until_waiting(1).await;
         held.batch_execute("COMMIT").await.expect("over");
     })
     .await;
@@ -422,7 +422,7 @@ async fn of_two_sessions_that_set_up_the_first_second_factor_at_once_one_does() 
     held.batch_execute(passkey).await.expect("a passkey");
     let code = device.code();
     let (answer, ()) = futures_util::future::join(ada.confirm_two_factor(&code), async {
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        app.db.until_waiting(1).await;
         held.batch_execute("COMMIT").await.expect("kept");
     })
     .await;

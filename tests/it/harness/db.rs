@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use cardea::config::DatabaseConfig;
 use cardea::db::{Db, single_connection};
@@ -74,6 +75,19 @@ impl TestDb {
             self.name
         ))
         .await;
+    }
+
+    /// Waits until so many of its connections wait for a lock.
+    pub async fn until_waiting(&self, many: u32) {
+        let count = "SELECT count(*)::text FROM pg_stat_activity \
+            WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let waiting = async {
+            while self.text(count).await.parse().unwrap_or(0) < many {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let waiting = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+        waiting.unwrap_or_else(|_| panic!("{many} never waited"));
     }
 
     /// Everything in it, as text.

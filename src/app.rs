@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use chrono::TimeDelta;
 use diesel_async::AsyncConnection as _;
 use secrecy::SecretString;
@@ -17,11 +17,11 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::crypto::passkey::RelyingParty;
 use crate::crypto::password::{Busy, PasswordHasher, Verdict};
-use crate::crypto::seal::MasterKeys;
+use crate::crypto::seal::{DataKey, MasterKeys};
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::mail::{Inbox, Mailer, Smtp};
-use crate::models::data_key::WrappedKey;
+use crate::models::data_key::{InstallationKey, WrappedKey};
 use crate::models::signing_key::{NewSigningKey, SigningKey};
 use crate::provider::Providers;
 use crate::scalar::DateTime;
@@ -44,6 +44,8 @@ pub struct App {
     pub keys: KeySet,
     /// Wrap the keys of what is sealed.
     pub master_keys: Arc<MasterKeys>,
+    /// Chains the audit trail, and seals what stands there of people without an account.
+    pub audit_key: Arc<DataKey>,
     /// What is remembered of live sessions.
     pub access: AccessCache,
     /// Where mails go.
@@ -90,6 +92,7 @@ impl App {
         });
         let keys = load_keys(&config, &db, &clock).await?;
         let master_keys = load_master_keys(&config, &db).await?;
+        let audit_key = load_audit_key(&master_keys, &db, &clock).await?;
         let mailer = if config.inbox() {
             Mailer::Inbox(Inbox::default())
         } else if let Some(smtp) = Smtp::new(&config)? {
@@ -105,6 +108,7 @@ impl App {
             passkeys,
             keys,
             master_keys: Arc::new(master_keys),
+            audit_key: Arc::new(audit_key),
             access: AccessCache::default(),
             mailer,
             providers,
@@ -211,6 +215,29 @@ async fn load_master_keys(config: &Config, db: &Db) -> anyhow::Result<MasterKeys
         );
     }
     Ok(keys)
+}
+
+/// The key of the audit trail, made where there is none.
+async fn load_audit_key(masters: &MasterKeys, db: &Db, clock: &Clock) -> anyhow::Result<DataKey> {
+    let mut conn = db.conn().await.map_err(|error| unreadable(&error))?;
+    let purpose = InstallationKey::AUDIT;
+    let found = if let Some(found) = InstallationKey::find(&mut conn, purpose).await? {
+        found
+    } else {
+        let (_, wrapped_key, master) = masters.new_data_key(Uuid::nil())?;
+        let new = InstallationKey {
+            wrapped_key,
+            master_key_id: master.to_vec(),
+        };
+        let now = DateTime(clock.now());
+        new.insert_if_missing(&mut conn, purpose, now).await?;
+        // Of two servers that start together both use the same.
+        let found = InstallationKey::find(&mut conn, purpose).await?;
+        found.context("the key of the audit trail was not kept")?
+    };
+    masters
+        .unwrap(Uuid::nil(), &found.wrapped_key, &found.master_key_id)
+        .context("the key of the audit trail")
 }
 
 /// The keys in the database, after making one where there is none.

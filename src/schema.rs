@@ -1,6 +1,33 @@
 // @generated automatically by Diesel CLI.
 
 diesel::table! {
+    audit_chains (month) {
+        month -> Date,
+        genesis -> Bytea,
+        length -> Int8,
+        head -> Bytea,
+        retired -> Nullable<Bytea>,
+    }
+}
+
+diesel::table! {
+    audit_events (id, occurred_at) {
+        id -> Uuid,
+        occurred_at -> Timestamptz,
+        action -> Text,
+        outcome -> Text,
+        actor_id -> Nullable<Uuid>,
+        subject_id -> Nullable<Uuid>,
+        request_id -> Nullable<Text>,
+        client -> Nullable<Bytea>,
+        reason -> Nullable<Bytea>,
+        details -> Jsonb,
+        position -> Nullable<Int8>,
+        hash -> Nullable<Bytea>,
+    }
+}
+
+diesel::table! {
     backgrounds (user_id) {
         user_id -> Uuid,
         software_tools -> Array<Text>,
@@ -45,6 +72,15 @@ diesel::table! {
         email -> Nullable<Text>,
         linked_at -> Timestamptz,
         last_used_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    installation_keys (purpose) {
+        purpose -> Text,
+        wrapped_key -> Bytea,
+        master_key_id -> Bytea,
+        created_at -> Timestamptz,
     }
 }
 
@@ -376,10 +412,13 @@ diesel::joinable!(username_reservations -> users (user_id));
 diesel::joinable!(verification_tokens -> users (user_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
+    audit_chains,
+    audit_events,
     backgrounds,
     data_keys,
     email_changes,
     identities,
+    installation_keys,
     jobs,
     known_devices,
     login_events,

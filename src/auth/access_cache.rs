@@ -9,7 +9,7 @@ use quick_cache::sync::Cache;
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
-use crate::auth::requester::Actor;
+use crate::auth::requester::{Actor, ClientInfo};
 use crate::models::session::SessionOwner;
 use crate::scalar::DateTime;
 
@@ -97,13 +97,13 @@ impl Default for AccessCache {
 impl AccessCache {
     /// The caller with this session, if it is remembered and lives.
     #[must_use]
-    pub fn get(&self, session: Uuid, now: DateTime) -> Option<Actor> {
+    pub fn get(&self, session: Uuid, client: &Arc<ClientInfo>, now: DateTime) -> Option<Actor> {
         if !self.is_believed() {
             return None;
         }
         let session = self.0.sessions.get(&session)?;
         let account = self.0.accounts.get(&session.user_id)?;
-        (session.expires_at > now).then(|| Actor::new(session, account))
+        (session.expires_at > now).then(|| Actor::new(session, account, Arc::clone(client)))
     }
 
     /// To be taken before the database is asked for what [`AccessCache::keep`] is to remember.
@@ -115,7 +115,7 @@ impl AccessCache {
     /// Remembers what the database said of a session, unless anything was forgotten since `asked`
     /// or the notifications do not arrive.
     #[must_use]
-    pub fn keep(&self, asked: Epoch, owner: SessionOwner) -> Actor {
+    pub fn keep(&self, asked: Epoch, owner: SessionOwner, client: Arc<ClientInfo>) -> Actor {
         let session = Arc::new(CachedSession {
             id: owner.id,
             user_id: owner.user_id,
@@ -143,7 +143,7 @@ impl AccessCache {
                 self.0.accounts.remove(&session.user_id);
             }
         }
-        Actor::new(session, account)
+        Actor::new(session, account, client)
     }
 
     /// Forgets a session that ended or changed.
@@ -288,6 +288,10 @@ mod tests {
         }
     }
 
+    fn client() -> Arc<ClientInfo> {
+        Arc::new(ClientInfo::new([127, 0, 0, 1].into(), None))
+    }
+
     fn at(seconds: i64) -> DateTime {
         DateTime(chrono::DateTime::from_timestamp(seconds, 0).expect("an instant"))
     }
@@ -295,9 +299,9 @@ mod tests {
     #[test]
     fn nothing_is_remembered_while_nobody_listens() {
         let cache = AccessCache::default();
-        let _ = cache.keep(cache.epoch(), owner(1, 7));
+        let _ = cache.keep(cache.epoch(), owner(1, 7), client());
         cache.caught_up(Instant::now(), Vec::new());
-        assert!(cache.get(Uuid::from_u128(1), at(1)).is_none());
+        assert!(cache.get(Uuid::from_u128(1), &client(), at(1)).is_none());
     }
 
     #[test]
@@ -306,12 +310,12 @@ mod tests {
         cache.caught_up(Instant::now(), Vec::new());
         let asked = cache.epoch();
         cache.forget_session(Uuid::from_u128(2));
-        let _ = cache.keep(asked, owner(1, 7));
-        assert!(cache.get(Uuid::from_u128(1), at(1)).is_none());
-        let _ = cache.keep(cache.epoch(), owner(1, 7));
-        assert!(cache.get(Uuid::from_u128(1), at(1)).is_some());
+        let _ = cache.keep(asked, owner(1, 7), client());
+        assert!(cache.get(Uuid::from_u128(1), &client(), at(1)).is_none());
+        let _ = cache.keep(cache.epoch(), owner(1, 7), client());
+        assert!(cache.get(Uuid::from_u128(1), &client(), at(1)).is_some());
         assert!(
-            cache.get(Uuid::from_u128(1), at(1000)).is_none(),
+            cache.get(Uuid::from_u128(1), &client(), at(1000)).is_none(),
             "past its end"
         );
     }
@@ -321,9 +325,9 @@ mod tests {
         let cache = AccessCache::default();
         cache.caught_up(Instant::now(), Vec::new());
         for (session, user) in [(1, 7), (2, 7), (3, 8)] {
-            let _ = cache.keep(cache.epoch(), owner(session, user));
+            let _ = cache.keep(cache.epoch(), owner(session, user), client());
         }
-        let known = |id| cache.get(Uuid::from_u128(id), at(1)).is_some();
+        let known = |id| cache.get(Uuid::from_u128(id), &client(), at(1)).is_some();
         cache.forget_session(Uuid::from_u128(1));
         assert_eq!([known(1), known(2), known(3)], [false, true, true]);
         cache.forget_user(Uuid::from_u128(7));
@@ -336,12 +340,12 @@ mod tests {
     fn an_old_sign_of_life_is_none() {
         let cache = AccessCache::default();
         cache.caught_up(Instant::now(), Vec::new());
-        let _ = cache.keep(cache.epoch(), owner(1, 7));
+        let _ = cache.keep(cache.epoch(), owner(1, 7), client());
         std::thread::sleep(BELIEF);
-        assert!(cache.get(Uuid::from_u128(1), at(1)).is_none());
+        assert!(cache.get(Uuid::from_u128(1), &client(), at(1)).is_none());
         cache.caught_up(Instant::now(), Vec::new());
         assert!(
-            cache.get(Uuid::from_u128(1), at(1)).is_some(),
+            cache.get(Uuid::from_u128(1), &client(), at(1)).is_some(),
             "the line was slow and lost nothing"
         );
     }
@@ -349,7 +353,7 @@ mod tests {
     #[test]
     fn use_is_noted_once_a_minute() {
         let cache = AccessCache::default();
-        let actor = cache.keep(cache.epoch(), owner(1, 7));
+        let actor = cache.keep(cache.epoch(), owner(1, 7), client());
         for (second, expected) in [(59, 0), (60, 1), (61, 0), (119, 0), (120, 1)] {
             cache.note_use(actor.session(), at(second));
             assert_eq!(cache.take_used().len(), expected, "{second}");

@@ -69,13 +69,28 @@ impl Requester {
 pub struct Actor {
     session: Arc<CachedSession>,
     account: Arc<CachedAccount>,
+    client: Arc<ClientInfo>,
 }
 
 impl Actor {
-    /// The owner of a live session.
+    /// The owner of a live session, at this client.
     #[must_use]
-    pub fn new(session: Arc<CachedSession>, account: Arc<CachedAccount>) -> Self {
-        Self { session, account }
+    pub fn new(
+        session: Arc<CachedSession>,
+        account: Arc<CachedAccount>,
+        client: Arc<ClientInfo>,
+    ) -> Self {
+        Self {
+            session,
+            account,
+            client,
+        }
+    }
+
+    /// From where the request comes.
+    #[must_use]
+    pub fn client(&self) -> &ClientInfo {
+        &self.client
     }
 
     /// The session that makes the request.
@@ -171,6 +186,8 @@ pub struct ClientInfo {
     pub ip: IpAddr,
     /// The user agent as sent, at most 512 characters, without control characters.
     pub user_agent: Option<String>,
+    /// Names the request in the log and in the audit trail.
+    pub request_id: Option<String>,
 }
 
 impl ClientInfo {
@@ -182,7 +199,15 @@ impl ClientInfo {
         Self {
             ip: ip.to_canonical(),
             user_agent,
+            request_id: None,
         }
+    }
+
+    /// The same client in the request of this name.
+    #[must_use]
+    pub fn in_request(self, id: &str) -> Self {
+        let request_id = Some(id.to_owned());
+        Self { request_id, ..self }
     }
 
     /// The network that limits count against: the address, and for IPv6 its first 64 bits, since

@@ -176,11 +176,23 @@ impl DataKey {
     /// What to keep of a value that is only compared: who has the table alone cannot even try values.
     #[must_use]
     pub fn hash(&self, purpose: &str, value: &str) -> [u8; 32] {
+        self.mac(purpose, value.as_bytes())
+    }
+
+    /// HMAC-SHA-256 of a message under a key that is derived for one purpose.
+    #[must_use]
+    pub fn mac(&self, purpose: &str, message: &[u8]) -> [u8; 32] {
         let derived = mac(
             self.key.expose_secret(),
             format!("hash\0{purpose}").as_bytes(),
         );
-        mac(&derived, value.as_bytes())
+        mac(&derived, message)
+    }
+
+    /// The account that it belongs to; nil for a key of the installation.
+    #[must_use]
+    pub fn user(&self) -> Uuid {
+        self.user
     }
 
     fn belonging(&self, Place { column, row }: Place<'_>) -> Vec<u8> {

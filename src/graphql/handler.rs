@@ -240,7 +240,7 @@ async fn caller(
     let Some(token) = bearer(headers).or(cookies.access()) else {
         return Ok(Caller::new(Requester::Anonymous, client, cookies));
     };
-    match session::authenticate(app, token).await {
+    match session::authenticate(app, &client, token).await {
         Ok(Some(requester)) => Ok(Caller::new(requester, client, cookies)),
         Ok(None) if document::is_public(operation, api.rules()) => {
             let lapsed = app.keys.verify_lapsed(token, app.now());

@@ -41,7 +41,7 @@ pub async fn request(State(app): State<App>, mut request: Request, next: Next) -
     // Never the query string: a GET carries its variables there.
     let span =
         tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
-    let client = client(&app, &request);
+    let client = client(&app, &request).in_request(&id);
     request.extensions_mut().insert(RequestId(id.clone()));
     request.extensions_mut().insert(client);
     let start = Instant::now();

@@ -1,53 +1,227 @@
-//! Where account events that must be told later are noted. Secrets are never among them.
+//! The audit trail: what is written down, in the transaction that it tells of. If it cannot be written,
+//! that does not happen either.
 
-use uuid::Uuid;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::{NoContext, Timestamp, Uuid};
 
-/// What was done to an account.
-#[derive(Clone, Copy, Debug)]
-pub enum AuditAction {
-    /// A passkey was added.
-    PasskeyAdded,
-    /// A passkey was refused whose counter has not grown: somebody may hold a copy of it.
-    PasskeyRefused,
-    /// A passkey was removed.
-    PasskeyRemoved,
-    /// A provider was tied to the account.
-    ProviderLinked,
-    /// A provider was untied from the account.
-    ProviderUnlinked,
-    /// A recovery code was used.
-    RecoveryCodeUsed,
-    /// The recovery codes were replaced.
-    RecoveryCodesReplaced,
-    /// The second factor was switched off.
-    TwoFactorDisabled,
-    /// The second factor was switched on, or its device replaced.
-    TwoFactorEnabled,
-    /// An administrator took the second factor off.
-    TwoFactorReset,
+use crate::app::App;
+use crate::auth::requester::{Actor, ClientInfo};
+use crate::crypto::seal::{DataKey, Place};
+use crate::db::Conn;
+use crate::error::Result;
+use crate::models::audit_event::AuditEvent;
+pub use crate::models::audit_event::{AuditAction, AuditOutcome};
+use crate::scalar::{DateTime, Json};
+use crate::services::data_keys;
+
+/// Something that was done, or tried.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    action: AuditAction,
+    outcome: AuditOutcome,
+    actor: Option<Uuid>,
+    subject: Option<Uuid>,
+    client: Option<&'a ClientInfo>,
+    reason: Option<&'a str>,
+    details: Map<String, Value>,
 }
 
-impl AuditAction {
-    /// The name of the action.
+/// From where something was done, as it is sealed.
+#[derive(Serialize, Deserialize)]
+pub struct Origin {
+    /// The address of the client.
+    pub ip: String,
+    /// What it calls itself.
+    pub user_agent: Option<String>,
+}
+
+impl<'a> Entry<'a> {
+    /// A signed-in caller did it. To whom says [`Entry::on`].
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::PasskeyAdded => "PASSKEY_ADDED",
-            Self::PasskeyRefused => "PASSKEY_REFUSED",
-            Self::PasskeyRemoved => "PASSKEY_REMOVED",
-            Self::ProviderLinked => "PROVIDER_LINKED",
-            Self::ProviderUnlinked => "PROVIDER_UNLINKED",
-            Self::RecoveryCodeUsed => "RECOVERY_CODE_USED",
-            Self::RecoveryCodesReplaced => "RECOVERY_CODES_REPLACED",
-            Self::TwoFactorDisabled => "TWO_FACTOR_DISABLED",
-            Self::TwoFactorEnabled => "TWO_FACTOR_ENABLED",
-            Self::TwoFactorReset => "TWO_FACTOR_RESET",
+    pub fn by(actor: &'a Actor, action: AuditAction) -> Self {
+        let entry = Self::from(actor.client(), action);
+        Self {
+            actor: Some(actor.user_id()),
+            ..entry
         }
+    }
+
+    /// A signed-in caller did it to the own account.
+    #[must_use]
+    pub fn own(actor: &'a Actor, action: AuditAction) -> Self {
+        Self::by(actor, action).on(actor.user_id())
+    }
+
+    /// Somebody without a session did it, at this client. Who that turned out to be says [`Entry::of`].
+    #[must_use]
+    pub fn from(client: &'a ClientInfo, action: AuditAction) -> Self {
+        Self {
+            client: Some(client),
+            ..Self::server(action)
+        }
+    }
+
+    /// The server itself did it, or an operator at its command line.
+    #[must_use]
+    pub fn server(action: AuditAction) -> Self {
+        Self {
+            action,
+            outcome: AuditOutcome::Success,
+            actor: None,
+            subject: None,
+            client: None,
+            reason: None,
+            details: Map::new(),
+        }
+    }
+
+    /// It was done to this account.
+    #[must_use]
+    pub fn on(self, subject: Uuid) -> Self {
+        let subject = Some(subject);
+        Self { subject, ..self }
+    }
+
+    /// Who did it proved to be the owner of this account, and did it to that.
+    #[must_use]
+    pub fn of(self, user: Uuid) -> Self {
+        let actor = Some(user);
+        Self { actor, ..self }.on(user)
+    }
+
+    /// It was tried and did not succeed.
+    #[must_use]
+    pub fn failed(self) -> Self {
+        let outcome = AuditOutcome::Failure;
+        Self { outcome, ..self }
+    }
+
+    /// Who asked may not.
+    #[must_use]
+    pub fn denied(self) -> Self {
+        let outcome = AuditOutcome::Denied;
+        Self { outcome, ..self }
+    }
+
+    /// A fact beside. Neither a secret nor personal data: it stays when the account is erased.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The reason that was given; goes with the account that it was done to.
+    #[must_use]
+    pub fn because(self, reason: Option<&'a str>) -> Self {
+        Self { reason, ..self }
+    }
+
+    /// Writes it down. Belongs into the transaction that it tells of.
+    ///
+    /// # Errors
+    /// If the database refuses or no key seals what has to be sealed.
+    pub async fn record(self, app: &App, conn: &mut Conn) -> Result<()> {
+        record_all(app, conn, [self]).await
+    }
+
+    /// Whose key seals the origin: of who acted, else of whom it was done to, else of the installation.
+    fn origin_owner(&self) -> Option<Uuid> {
+        self.actor.or(self.subject)
     }
 }
 
-/// Notes what `actor` did to the account `subject`.
-pub fn note(action: AuditAction, actor: Uuid, subject: Uuid) {
-    let action = action.as_str();
-    tracing::info!(audit.action = action, actor.id = %actor, user.id = %subject, "{action} for account {subject}");
+/// Writes several entries down that come from one client, in one statement.
+///
+/// # Errors
+/// As [`Entry::record`].
+pub async fn record_all<'a>(
+    app: &App,
+    conn: &mut Conn,
+    entries: impl IntoIterator<Item = Entry<'a>>,
+) -> Result<()> {
+    let now = app.now();
+    let mut keys: Vec<DataKey> = Vec::new();
+    let mut events = Vec::new();
+    for entry in entries {
+        let id = Uuid::new_v7(timestamp(now));
+        let client = match entry.client {
+            Some(client) => {
+                let origin = Origin {
+                    ip: client.ip.to_string(),
+                    user_agent: client.user_agent.clone(),
+                };
+                let origin = serde_json::to_vec(&origin).map_err(anyhow::Error::from)?;
+                let place = origin_place(id);
+                let sealed = match entry.origin_owner() {
+                    Some(owner) => key_of(app, conn, &mut keys, owner)
+                        .await?
+                        .seal(place, &origin),
+                    None => app.audit_key.seal(place, &origin),
+                };
+                Some(sealed?)
+            }
+            None => None,
+        };
+        let reason = match (entry.reason, entry.subject) {
+            (Some(reason), Some(subject)) => {
+                let key = key_of(app, conn, &mut keys, subject).await?;
+                Some(key.seal(reason_place(id), reason.as_bytes())?)
+            }
+            _ => None,
+        };
+        events.push(AuditEvent {
+            id,
+            occurred_at: now,
+            action: entry.action,
+            outcome: entry.outcome,
+            actor_id: entry.actor,
+            subject_id: entry.subject,
+            request_id: entry.client.and_then(|client| client.request_id.clone()),
+            client,
+            reason,
+            details: Json(Value::Object(entry.details)),
+        });
+    }
+    Ok(AuditEvent::insert(conn, &events).await?)
+}
+
+/// The data key of `user`, looked up once.
+async fn key_of<'k>(
+    app: &App,
+    conn: &mut Conn,
+    keys: &'k mut Vec<DataKey>,
+    user: Uuid,
+) -> Result<&'k DataKey> {
+    let found = keys.iter().position(|key| key.user() == user);
+    let at = if let Some(at) = found {
+        at
+    } else {
+        keys.push(data_keys::ensure(app, conn, user).await?);
+        keys.len() - 1
+    };
+    Ok(&keys[at])
+}
+
+/// Where the origin of an entry is sealed for.
+#[must_use]
+pub fn origin_place(event: Uuid) -> Place<'static> {
+    Place {
+        column: "audit_events.client",
+        row: event,
+    }
+}
+
+/// Where the reason of an entry is sealed for.
+#[must_use]
+pub fn reason_place(event: Uuid) -> Place<'static> {
+    Place {
+        column: "audit_events.reason",
+        row: event,
+    }
+}
+
+fn timestamp(at: DateTime) -> Timestamp {
+    let seconds = u64::try_from(at.timestamp()).unwrap_or(0);
+    Timestamp::from_unix(NoContext, seconds, at.timestamp_subsec_nanos())
 }

@@ -5,6 +5,7 @@ use totp_rs::{Builder, Secret, Totp};
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::auth::requester::ClientInfo;
 use crate::crypto::seal::{DataKey, Place};
 use crate::crypto::token::random;
 use crate::db::Conn;
@@ -12,7 +13,7 @@ use crate::error::{Error, Result, UserError, UserErrorCode};
 use crate::models::job::Job;
 use crate::models::session::SignInMethod;
 use crate::models::two_factor::{RecoveryCodes, TwoFactorSecret, TwoFactorState};
-use crate::services::audit::{self, AuditAction};
+use crate::services::audit::{AuditAction, Entry};
 use crate::services::{data_keys, limits};
 
 /// The column that secrets are sealed for.
@@ -93,6 +94,7 @@ pub async fn check(
 pub async fn take(
     app: &App,
     conn: &mut Conn,
+    client: &ClientInfo,
     user: Uuid,
     path: &[&str],
     code: &Code,
@@ -107,7 +109,8 @@ pub async fn take(
             let left = TwoFactorState::of(conn, user).await?.recovery_codes_left;
             let job = Job::RecoveryCodeUsed { user, left };
             job.enqueue(conn, now).await?;
-            audit::note(AuditAction::RecoveryCodeUsed, user, user);
+            let entry = Entry::from(client, AuditAction::RecoveryCodeUsed).of(user);
+            entry.with("left", left).record(app, conn).await?;
             SignInMethod::RecoveryCode
         }
         _ => return Err(wrong_code(path)),

@@ -89,7 +89,8 @@ impl Proof {
             }
             Self::Passkey(shown) => shown.note(conn, &PROOF, app.now()).await,
             Self::Code(code) => {
-                let taken = codes::take(app, conn, actor.user_id(), &CODE, &code).await;
+                let taken =
+                    codes::take(app, conn, actor.client(), actor.user_id(), &CODE, &code).await;
                 taken.map(drop)
             }
         }

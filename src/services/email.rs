@@ -221,7 +221,7 @@ pub async fn confirm_change(
         Identity::delete_all(conn, moved.id).await?;
         let window = TimeDelta::hours(app.config.links.email_undo_hours.into());
         let since = DateTime(*token.created_at - window);
-        two_factor::take_off_younger(conn, moved.id, since).await?;
+        two_factor::take_off_younger(app, conn, client, moved.id, since).await?;
         devices::note(conn, client, moved.id, now).await?;
         EmailChange::drop_since(conn, moved.id, token.created_at).await?;
         let job = Job::EmailChangeUndone { user: moved.id };

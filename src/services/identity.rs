@@ -12,7 +12,7 @@ use crate::models::identity::Identity;
 use crate::models::job::Job;
 use crate::models::session::Session;
 use crate::models::user::User;
-use crate::services::audit::{self, AuditAction};
+use crate::services::audit::{AuditAction, Entry};
 
 /// The provider to untie.
 #[derive(InputObject)]
@@ -53,7 +53,10 @@ pub async fn unlink(app: &App, actor: &Actor, id: Option<Uuid>) -> Result<User> 
             provider: name_of(app, &gone.provider),
         };
         job.enqueue(conn, now).await?;
-        audit::note(AuditAction::ProviderUnlinked, user.id, user.id);
+        Entry::own(actor, AuditAction::ProviderUnlinked)
+            .with("provider", gone.provider)
+            .record(app, conn)
+            .await?;
         Ok(user)
     })
     .await

@@ -19,7 +19,7 @@ use crate::models::session::Session;
 use crate::models::two_factor::TwoFactorState;
 use crate::models::user::User;
 use crate::scalar::{DateTime, Json};
-use crate::services::audit::{self, AuditAction};
+use crate::services::audit::{AuditAction, Entry};
 use crate::services::limits::{self, Limit};
 use crate::services::validate::{self, Problems};
 use crate::services::{json, second_step, two_factor};
@@ -126,7 +126,8 @@ pub async fn finish_registration(
         Job::PasskeyAdded { user: user.id }
             .enqueue(conn, now)
             .await?;
-        audit::note(AuditAction::PasskeyAdded, user.id, user.id);
+        let entry = Entry::own(actor, AuditAction::PasskeyAdded);
+        entry.record(app, conn).await?;
         Ok((user, passkey))
     })
     .await
@@ -182,7 +183,8 @@ pub async fn remove(app: &App, actor: &Actor, passkey: Option<Uuid>) -> Result<U
         Job::PasskeyRemoved { user: user.id }
             .enqueue(conn, now)
             .await?;
-        audit::note(AuditAction::PasskeyRemoved, user.id, user.id);
+        let entry = Entry::own(actor, AuditAction::PasskeyRemoved);
+        entry.record(app, conn).await?;
         Ok(user)
     })
     .await

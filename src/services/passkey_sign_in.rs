@@ -17,7 +17,7 @@ use crate::models::session::SignInMethod;
 use crate::models::user::AccountStatus;
 use crate::models::verification_token::VerificationKind;
 use crate::scalar::{DateTime, Json};
-use crate::services::audit::{self, AuditAction};
+use crate::services::audit::{AuditAction, Entry};
 use crate::services::limits::{self, Limit};
 use crate::services::login::{self, TokenDelivery};
 use crate::services::passkey::{self, About, Ceremony};
@@ -122,7 +122,7 @@ pub async fn finish(
     may_deliver(delivery)?;
     let kept = PasskeyCredential::by_credential_id(&mut conn, answer.credential_id()).await?;
     drop(conn);
-    let shown = shown(app, &ceremony, &answer, kept, None, &path)?;
+    let shown = shown(app, client, &ceremony, &answer, kept, None, &path).await?;
     let new = NewSignIn {
         user: shown.user_id,
         method: SignInMethod::Passkey,
@@ -230,7 +230,8 @@ pub async fn confirm(app: &App, actor: &Actor, input: &PasskeyProofInput) -> Res
     }
     let kept = PasskeyCredential::by_credential_id(&mut conn, answer.credential_id()).await?;
     drop(conn);
-    shown(app, &ceremony, &answer, kept, Some(actor.user_id()), &path)
+    let (client, owner) = (actor.client(), Some(actor.user_id()));
+    shown(app, client, &ceremony, &answer, kept, owner, &path).await
 }
 
 /// Where the credential of a [`PasskeyProofInput`] stands.
@@ -249,9 +250,10 @@ async fn take_out(
 }
 
 /// Checks that an authenticator answers the ceremony with the passkey `kept`, of `owner` where one is
-/// given.
-fn shown(
+/// given. Holds no connection before.
+async fn shown(
     app: &App,
+    client: &ClientInfo,
     ceremony: &PasskeyChallenge,
     answer: &Assertion,
     kept: Option<PasskeyCredential>,
@@ -279,7 +281,9 @@ fn shown(
             "A passkey of the account {} was refused: its counter has not grown, somebody may hold a copy of it",
             kept.user_id
         );
-        audit::note(AuditAction::PasskeyRefused, kept.user_id, kept.user_id);
+        let entry = Entry::from(client, AuditAction::PasskeyRefused).on(kept.user_id);
+        let conn = &mut *app.db.conn().await?;
+        entry.failed().record(app, conn).await?;
     }
     Ok(Shown {
         passkey: kept.id,

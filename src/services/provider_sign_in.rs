@@ -18,7 +18,7 @@ use crate::models::user::{AccountStatus, NewUser, User};
 use crate::models::verification_token::{VerificationKind, VerificationToken};
 use crate::provider::{Person, Provider};
 use crate::scalar::{DateTime, EmailAddress};
-use crate::services::audit::{self, AuditAction};
+use crate::services::audit::{AuditAction, Entry};
 use crate::services::limits::{self, Limit};
 use crate::services::login::{self, TokenDelivery};
 use crate::services::sign_in::{self, NewSignIn, SignIn};
@@ -114,10 +114,10 @@ impl Arrival<'_> {
             (Some(known), Some((owner, _))) if known != owner => return Err(taken()),
             (Some(known), _) => (known, true),
             (None, Some(link_to)) => {
-                self.link(app, conn, link_to).await?;
+                self.link(app, conn, client, link_to).await?;
                 (link_to.0, true)
             }
-            (None, None) => match self.by_address(app, conn, may_open).await? {
+            (None, None) => match self.by_address(app, conn, client, may_open).await? {
                 Ok(found) => found,
                 Err(step) => return Ok(step),
             },
@@ -164,7 +164,7 @@ impl Arrival<'_> {
         if !tied {
             // Whoever has the mailbox alone leaves nothing behind.
             if matches!(admitted, Some(SignIn::SignedIn(_))) {
-                self.tie(app, conn, user).await?;
+                self.tie(app, conn, client, user).await?;
             }
             return Ok(admitted);
         }
@@ -177,7 +177,13 @@ impl Arrival<'_> {
     }
 
     /// Ties the identity to the account whose owner is signed in.
-    async fn link(&self, app: &App, conn: &mut Conn, (user, session): (Uuid, Uuid)) -> Result<()> {
+    async fn link(
+        &self,
+        app: &App,
+        conn: &mut Conn,
+        client: &ClientInfo,
+        (user, session): (Uuid, Uuid),
+    ) -> Result<()> {
         let now = app.now();
         let account = User::lock(conn, user).await?;
         // Ended while the person was at the provider: what ends sessions locks the account first.
@@ -185,11 +191,11 @@ impl Arrival<'_> {
         if account.is_none() || live.is_empty() {
             return Err(Error::Unauthenticated);
         }
-        self.tie(app, conn, user).await
+        self.tie(app, conn, client, user).await
     }
 
     /// Ties the identity to an account that is locked, and tells its owner.
-    async fn tie(&self, app: &App, conn: &mut Conn, user: Uuid) -> Result<()> {
+    async fn tie(&self, app: &App, conn: &mut Conn, client: &ClientInfo, user: Uuid) -> Result<()> {
         let identity = self.identity(app, user);
         if identity.insert_if_missing(conn).await?.is_some() {
             let job = Job::ProviderLinked {
@@ -197,7 +203,11 @@ impl Arrival<'_> {
                 provider: self.provider.name.clone(),
             };
             job.enqueue(conn, app.now()).await?;
-            audit::note(AuditAction::ProviderLinked, user, user);
+            Entry::from(client, AuditAction::ProviderLinked)
+                .of(user)
+                .with("provider", self.provider.slug.clone())
+                .record(app, conn)
+                .await?;
             return Ok(());
         }
         // The other one of two sign-ins at once may have been faster. Otherwise the account is tied to
@@ -214,6 +224,7 @@ impl Arrival<'_> {
         &self,
         app: &App,
         conn: &mut Conn,
+        client: &ClientInfo,
         may_open: bool,
     ) -> Result<Result<(Uuid, bool), Step>> {
         // The same words whether or not there is an account.
@@ -248,7 +259,7 @@ impl Arrival<'_> {
         }
         let asked_for = two_factor::asked_for(app, conn, account.id).await?;
         if asked_for.is_empty() {
-            self.tie(app, conn, account.id).await?;
+            self.tie(app, conn, client, account.id).await?;
             return Ok(Ok((account.id, true)));
         }
         let present = Identity::by_users(conn, &[account.id]).await?;

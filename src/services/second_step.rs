@@ -76,7 +76,7 @@ pub async fn verify(
         if !challenge.consume(conn, now).await? {
             return Err(challenge_rejected());
         }
-        let method = codes::take(app, conn, user, &path, &code).await?;
+        let method = codes::take(app, conn, client, user, &path, &code).await?;
         complete(
             app,
             conn,

@@ -1,12 +1,14 @@
 //! The life of a session: who stands behind a token, keeping it alive, and ending it.
 
+use std::sync::Arc;
+
 use async_graphql::InputObject;
 use chrono::TimeDelta;
 use diesel_async::AsyncConnection as _;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::auth::requester::{Actor, Requester};
+use crate::auth::requester::{Actor, ClientInfo, Requester};
 use crate::crypto::token::{PlainToken, TokenHash, random};
 use crate::db::Conn;
 use crate::error::{Error, Result, UserError, UserErrorCode};
@@ -102,19 +104,24 @@ fn methods_references(session: &Session) -> Vec<String> {
 ///
 /// # Errors
 /// If the database cannot answer.
-pub async fn authenticate(app: &App, access_token: &str) -> Result<Option<Requester>> {
+pub async fn authenticate(
+    app: &App,
+    client: &ClientInfo,
+    access_token: &str,
+) -> Result<Option<Requester>> {
     let now = app.now();
     let Some(claims) = app.verify_access_token(access_token).await else {
         return Ok(None);
     };
-    let remembered = app.access.get(claims.sid, now);
+    let client = Arc::new(client.clone());
+    let remembered = app.access.get(claims.sid, &client, now);
     let actor = if remembered.is_some() {
         remembered
     } else {
         let asked = app.access.epoch();
         let mut conn = app.db.conn().await?;
         let owner = Session::owner(&mut conn, claims.sid, now).await?;
-        owner.map(|owner| app.access.keep(asked, owner))
+        owner.map(|owner| app.access.keep(asked, owner, client))
     };
     let actor = actor.filter(|actor| actor.auth_token() == claims.sub);
     if let Some(actor) = &actor {

@@ -8,7 +8,7 @@ use totp_rs::Builder;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::auth::requester::Actor;
+use crate::auth::requester::{Actor, ClientInfo};
 use crate::config::TwoFactorRequirement;
 use crate::crypto::seal::Place;
 use crate::crypto::token::random;
@@ -23,7 +23,7 @@ use crate::models::two_factor::{RecoveryCodes, TwoFactorSecret, TwoFactorState};
 use crate::models::two_factor_challenge::TwoFactorChallenge;
 use crate::models::user::{AccountStatus, User};
 use crate::scalar::DateTime;
-use crate::services::audit::{self, AuditAction};
+use crate::services::audit::{AuditAction, Entry};
 use crate::services::confirm::{self, ConfirmIdentityInput};
 use crate::services::limits;
 use crate::services::personalization::not_found;
@@ -248,7 +248,8 @@ pub async fn confirm(
         changed(conn, actor, now).await?;
         limits::forgive_codes(conn, user).await?;
         Job::TwoFactorEnabled { user }.enqueue(conn, now).await?;
-        audit::note(AuditAction::TwoFactorEnabled, user, user);
+        let entry = Entry::own(actor, AuditAction::TwoFactorEnabled);
+        entry.record(app, conn).await?;
         Ok((owner, codes))
     })
     .await
@@ -279,7 +280,8 @@ pub async fn regenerate(
         Job::RecoveryCodesReplaced { user }
             .enqueue(conn, now)
             .await?;
-        audit::note(AuditAction::RecoveryCodesReplaced, user, user);
+        let entry = Entry::own(actor, AuditAction::RecoveryCodesReplaced);
+        entry.record(app, conn).await?;
         Ok((owner, codes))
     })
     .await
@@ -326,7 +328,8 @@ pub async fn disable(app: &App, actor: &Actor, input: ConfirmIdentityInput) -> R
         remove(conn, user).await?;
         changed(conn, actor, now).await?;
         Job::TwoFactorDisabled { user }.enqueue(conn, now).await?;
-        audit::note(AuditAction::TwoFactorDisabled, user, user);
+        let entry = Entry::own(actor, AuditAction::TwoFactorDisabled);
+        entry.record(app, conn).await?;
         Ok(owner)
     })
     .await
@@ -356,7 +359,8 @@ pub async fn reset(app: &App, actor: &Actor, user: Option<Uuid>) -> Result<User>
             if user.status != AccountStatus::Deactivated {
                 Job::TwoFactorReset { user: id }.enqueue(conn, now).await?;
             }
-            audit::note(AuditAction::TwoFactorReset, actor.user_id(), id);
+            let entry = Entry::by(actor, AuditAction::TwoFactorReset).on(id);
+            entry.record(app, conn).await?;
         }
         Ok(user)
     })
@@ -382,7 +386,8 @@ pub async fn reset_by_operator(app: &App, email: &str) -> Result<Option<bool>> {
             Session::revoke_all(conn, user.id, None, reason, now).await?;
             let job = Job::TwoFactorReset { user: user.id };
             job.enqueue(conn, now).await?;
-            audit::note(AuditAction::TwoFactorReset, Uuid::nil(), user.id);
+            let entry = Entry::server(AuditAction::TwoFactorReset).on(user.id);
+            entry.record(app, conn).await?;
         }
         Ok(Some(was_on))
     })
@@ -402,10 +407,17 @@ async fn take_off(conn: &mut Conn, user: Uuid) -> Result<bool> {
 ///
 /// # Errors
 /// If the database cannot answer.
-pub async fn take_off_younger(conn: &mut Conn, user: Uuid, since: DateTime) -> Result<()> {
+pub async fn take_off_younger(
+    app: &App,
+    conn: &mut Conn,
+    client: &ClientInfo,
+    user: Uuid,
+    since: DateTime,
+) -> Result<()> {
     if TwoFactorSecret::is_younger(conn, user, since).await? {
         remove(conn, user).await?;
-        audit::note(AuditAction::TwoFactorReset, user, user);
+        let entry = Entry::from(client, AuditAction::TwoFactorReset).of(user);
+        entry.record(app, conn).await?;
     }
     Ok(RecoveryCodes::delete_younger(conn, user, since).await?)
 }

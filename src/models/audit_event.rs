@@ -1,0 +1,226 @@
+//! The table `audit_events`: what was done, by whom, to whom. Appended only; the database refuses the rest.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use crate::db::Conn;
+use crate::models::text_enum;
+use crate::models::user_page::Span;
+use crate::scalar::{DateTime, Json};
+use crate::schema::audit_events;
+
+text_enum! {
+    /// What was done. New values may be added.
+    pub enum AuditAction {
+        /// Something was asked for that the caller may not do or read.
+        AccessDenied = "access_denied",
+        /// The account was opened.
+        AccountCreated = "account_created",
+        /// The account was closed.
+        AccountDeactivated = "account_deactivated",
+        /// The account was opened again.
+        AccountReactivated = "account_reactivated",
+        /// Wrong passwords and codes that shut somebody out were forgotten.
+        AccountUnlocked = "account_unlocked",
+        /// The account moved to another mail address, or back.
+        EmailChanged = "email_changed",
+        /// A move to another mail address was asked for.
+        EmailChangeRequested = "email_change_requested",
+        /// The mail address was proved.
+        EmailVerified = "email_verified",
+        /// Somebody signed in, or tried to.
+        Login = "login",
+        /// Somebody signed out.
+        Logout = "logout",
+        /// A passkey was added.
+        PasskeyAdded = "passkey_added",
+        /// A passkey was refused whose counter has not grown: somebody may hold a copy of it.
+        PasskeyRefused = "passkey_refused",
+        /// A passkey was removed.
+        PasskeyRemoved = "passkey_removed",
+        /// The password was changed, reset or set for the first time.
+        PasswordChanged = "password_changed",
+        /// A mail to reset the password was asked for.
+        PasswordResetRequested = "password_reset_requested",
+        /// A permission was added.
+        PermissionCreated = "permission_created",
+        /// A permission was deleted.
+        PermissionDeleted = "permission_deleted",
+        /// Somebody else's personal data was read.
+        PersonalDataRead = "personal_data_read",
+        /// Names, profile or coaching data were changed.
+        ProfileUpdated = "profile_updated",
+        /// A provider was tied to the account.
+        ProviderLinked = "provider_linked",
+        /// A provider was untied from the account.
+        ProviderUnlinked = "provider_unlinked",
+        /// The person at the keyboard proved anew who they are, or failed to.
+        Reauthenticated = "reauthenticated",
+        /// A recovery code was used.
+        RecoveryCodeUsed = "recovery_code_used",
+        /// The recovery codes were replaced.
+        RecoveryCodesReplaced = "recovery_codes_replaced",
+        /// A refresh token was used twice, and its session ended.
+        RefreshTokenReused = "refresh_token_reused",
+        /// A role was given to the account.
+        RoleAssigned = "role_assigned",
+        /// A role or what it grants was changed.
+        RoleChanged = "role_changed",
+        /// A role was added.
+        RoleCreated = "role_created",
+        /// A role was deleted.
+        RoleDeleted = "role_deleted",
+        /// A role was taken from the account.
+        RoleRemoved = "role_removed",
+        /// Sessions were ended from elsewhere.
+        SessionRevoked = "session_revoked",
+        /// A key that signs access tokens was added, taken into use or removed.
+        SigningKeyChanged = "signing_key_changed",
+        /// The second factor was switched off.
+        TwoFactorDisabled = "two_factor_disabled",
+        /// The second factor was switched on, or its device replaced.
+        TwoFactorEnabled = "two_factor_enabled",
+        /// An administrator took the second factor off.
+        TwoFactorReset = "two_factor_reset",
+    }
+}
+
+text_enum! {
+    /// How it ended.
+    pub enum AuditOutcome {
+        /// Who asked may not.
+        Denied = "denied",
+        /// It was tried and did not succeed.
+        Failure = "failure",
+        /// It was done.
+        Success = "success",
+    }
+}
+
+/// An entry of the audit trail.
+#[derive(HasQuery, Insertable, Clone, Debug)]
+#[diesel(table_name = audit_events)]
+#[expect(missing_docs, reason = "the columns are described in the database")]
+pub struct AuditEvent {
+    pub id: Uuid,
+    pub occurred_at: DateTime,
+    pub action: AuditAction,
+    pub outcome: AuditOutcome,
+    pub actor_id: Option<Uuid>,
+    pub subject_id: Option<Uuid>,
+    pub request_id: Option<String>,
+    pub client: Option<Vec<u8>>,
+    pub reason: Option<Vec<u8>>,
+    pub details: Json,
+}
+
+/// Which entries; all conditions must hold.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "each is a column")]
+pub struct AuditFilter {
+    pub actions: Option<Vec<AuditAction>>,
+    pub outcomes: Option<Vec<AuditOutcome>>,
+    pub actor_id: Option<Uuid>,
+    pub subject_id: Option<Uuid>,
+    /// Half open: from the first, before the second.
+    pub occurred_at: Span,
+}
+
+impl AuditFilter {
+    /// Whether the entry is one of those.
+    #[must_use]
+    pub fn matches(&self, event: &AuditEvent) -> bool {
+        let (from, to) = self.occurred_at;
+        self.actions
+            .as_ref()
+            .is_none_or(|actions| actions.contains(&event.action))
+            && self
+                .outcomes
+                .as_ref()
+                .is_none_or(|outcomes| outcomes.contains(&event.outcome))
+            && (self.actor_id.is_none() || self.actor_id == event.actor_id)
+            && (self.subject_id.is_none() || self.subject_id == event.subject_id)
+            && from.is_none_or(|from| event.occurred_at >= from)
+            && to.is_none_or(|to| event.occurred_at < to)
+    }
+}
+
+/// Where an entry stands in the trail.
+pub type AuditPosition = (DateTime, Uuid);
+
+impl AuditEvent {
+    /// Appends entries.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn insert(conn: &mut Conn, events: &[Self]) -> QueryResult<()> {
+        diesel::insert_into(audit_events::table)
+            .values(events)
+            .execute(conn)
+            .await
+            .map(drop)
+    }
+
+    /// The entries with these ids, in no order; unknown ids are left out.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn by_ids(conn: &mut Conn, ids: &[Uuid]) -> QueryResult<Vec<Self>> {
+        Self::query()
+            .filter(audit_events::id.eq_any(ids))
+            .load(conn)
+            .await
+    }
+
+    /// At most `limit` entries that match, behind `after` and before `before` in the order of time; the
+    /// newest first with `descending`.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn page(
+        conn: &mut Conn,
+        filter: &AuditFilter,
+        (after, before): (Option<AuditPosition>, Option<AuditPosition>),
+        descending: bool,
+        limit: i64,
+    ) -> QueryResult<Vec<Self>> {
+        use audit_events::{action, actor_id, id, occurred_at, outcome, subject_id};
+        let mut query = audit_events::table
+            .select(Self::as_select())
+            .limit(limit)
+            .into_boxed();
+        if let Some(actions) = &filter.actions {
+            query = query.filter(action.eq_any(actions));
+        }
+        if let Some(outcomes) = &filter.outcomes {
+            query = query.filter(outcome.eq_any(outcomes));
+        }
+        if let Some(actor) = filter.actor_id {
+            query = query.filter(actor_id.eq(actor));
+        }
+        if let Some(subject) = filter.subject_id {
+            query = query.filter(subject_id.eq(subject));
+        }
+        let (from, to) = filter.occurred_at;
+        if let Some(from) = from {
+            query = query.filter(occurred_at.ge(from));
+        }
+        if let Some(to) = to {
+            query = query.filter(occurred_at.lt(to));
+        }
+        // The first half of each condition says which months are looked at.
+        if let Some((at, last)) = after {
+            query = query.filter(occurred_at.ge(at).and(occurred_at.gt(at).or(id.gt(last))));
+        }
+        if let Some((at, last)) = before {
+            query = query.filter(occurred_at.le(at).and(occurred_at.lt(at).or(id.lt(last))));
+        }
+        query = if descending {
+            query.order((occurred_at.desc(), id.desc()))
+        } else {
+            query.order((occurred_at.asc(), id.asc()))
+        };
+        query.load(conn).await
+    }
+}

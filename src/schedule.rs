@@ -3,15 +3,41 @@
 use std::time::Duration;
 
 use crate::app::App;
+use crate::services::audit_chain::{self, Checkpoint};
 use crate::services::cleaning;
 
 /// How often.
 const INTERVAL: Duration = Duration::from_mins(1);
+/// How often the audit trail is chained; who follows it hears of an entry so much later.
+const CHAIN_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Starts the schedule; it ends with the application.
 pub fn start(app: &App) {
     let (app, tasks) = (app.clone(), app.tasks.clone());
+    let chaining = app.clone();
     tasks.spawn(async move {
+        // Told once, however long it lasts.
+        let mut failing = false;
+        while !chaining.shutdown.is_cancelled() {
+            let chained = audit_chain::chain(&chaining).await;
+            if let Err(error) = &chained
+                && !failing
+            {
+                tracing::warn!(error = ?error, "The audit trail could not be chained");
+            }
+            failing = chained.is_err();
+            tokio::select! {
+                // What is written last is chained, too.
+                () = chaining.shutdown.cancelled() => {
+                    let _ = audit_chain::chain(&chaining).await;
+                }
+                () = tokio::time::sleep(CHAIN_INTERVAL) => {}
+            }
+        }
+    });
+    tasks.spawn(async move {
+        let mut told = Vec::new();
+        keep_audit(&app, &mut told).await;
         loop {
             tokio::select! {
                 () = app.shutdown.cancelled() => return,
@@ -27,6 +53,33 @@ pub fn start(app: &App) {
             if let Err(error) = cleaning::warn_of_expiry(&app).await {
                 tracing::warn!(error = ?error, "Warnings of passwords that end could not be queued");
             }
+            keep_audit(&app, &mut told).await;
         }
     });
+}
+
+/// Keeps the months of the audit trail, and tells the log how far its chains go: an outside place to look
+/// back at.
+async fn keep_audit(app: &App, told: &mut Vec<Checkpoint>) {
+    match audit_chain::keep_months(app).await {
+        Ok(removed) => {
+            for month in removed {
+                tracing::info!("Removed the audit trail of {}", month.format("%Y-%m"));
+            }
+        }
+        Err(error) => {
+            tracing::warn!(error = ?error, "The months of the audit trail could not be kept");
+        }
+    }
+    match audit_chain::checkpoints(app).await {
+        Ok(checkpoints) => {
+            for checkpoint in &checkpoints {
+                if !told.contains(checkpoint) {
+                    tracing::info!("Audit trail at checkpoint {checkpoint}");
+                }
+            }
+            *told = checkpoints;
+        }
+        Err(error) => tracing::warn!(error = ?error, "The audit trail could not be read"),
+    }
 }

@@ -3,6 +3,7 @@
 diesel::table! {
     audit_chains (month) {
         month -> Date,
+        number -> Int4,
         genesis -> Bytea,
         length -> Int8,
         head -> Bytea,
@@ -22,6 +23,7 @@ diesel::table! {
         client -> Nullable<Bytea>,
         reason -> Nullable<Bytea>,
         details -> Jsonb,
+        mac -> Bytea,
         position -> Nullable<Int8>,
         hash -> Nullable<Bytea>,
     }

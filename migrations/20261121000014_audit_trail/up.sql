@@ -26,6 +26,7 @@ CREATE TABLE audit_events (
     client bytea,
     reason bytea,
     details jsonb NOT NULL DEFAULT '{}',
+    mac bytea NOT NULL,
     position bigint,
     hash bytea,
     CONSTRAINT audit_events_pkey PRIMARY KEY (id, occurred_at),
@@ -36,6 +37,7 @@ CREATE TABLE audit_events (
     CONSTRAINT audit_events_reason_length CHECK (octet_length(reason) <= 4096),
     CONSTRAINT audit_events_details_object CHECK (jsonb_typeof(details) = 'object'),
     CONSTRAINT audit_events_details_size CHECK (octet_length(details::text) <= 16384),
+    CONSTRAINT audit_events_mac_length CHECK (octet_length(mac) = 32),
     CONSTRAINT audit_events_position_positive CHECK (position > 0),
     CONSTRAINT audit_events_hash_length CHECK (octet_length(hash) = 32),
     CONSTRAINT audit_events_sealed_whole CHECK ((position IS NULL) = (hash IS NULL))
@@ -59,8 +61,9 @@ COMMENT ON COLUMN audit_events.request_id IS 'The request in which it was done.'
 COMMENT ON COLUMN audit_events.client IS 'Address and user agent, sealed with the data key of the actor, without one of the subject, without both of the installation.';
 COMMENT ON COLUMN audit_events.reason IS 'The reason that was given, sealed with the data key of the subject.';
 COMMENT ON COLUMN audit_events.details IS 'Facts that differ for each action; neither secrets nor personal data.';
+COMMENT ON COLUMN audit_events.mac IS 'HMAC-SHA-256 of the columns before it, made when the row was written, under a key that the database never sees.';
 COMMENT ON COLUMN audit_events.position IS 'Place in the chain of its month, from 1; null until it is sealed.';
-COMMENT ON COLUMN audit_events.hash IS 'HMAC-SHA-256 of the row and of the hash before it.';
+COMMENT ON COLUMN audit_events.hash IS 'HMAC-SHA-256 of the hash before it and of the row''s mac.';
 
 CREATE FUNCTION audit_events_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -86,11 +89,14 @@ CREATE TRIGGER audit_events_no_truncate BEFORE TRUNCATE ON audit_events
 
 CREATE TABLE audit_chains (
     month date NOT NULL,
+    number integer NOT NULL,
     genesis bytea NOT NULL,
     length bigint NOT NULL,
     head bytea NOT NULL,
     retired bytea,
     CONSTRAINT audit_chains_pkey PRIMARY KEY (month),
+    CONSTRAINT audit_chains_number_key UNIQUE (number),
+    CONSTRAINT audit_chains_number_positive CHECK (number > 0),
     CONSTRAINT audit_chains_month_first CHECK (extract(day FROM month) = 1),
     CONSTRAINT audit_chains_genesis_length CHECK (octet_length(genesis) = 32),
     CONSTRAINT audit_chains_length_positive CHECK (length >= 0),
@@ -100,6 +106,7 @@ CREATE TABLE audit_chains (
 
 COMMENT ON TABLE audit_chains IS 'One chain of hashes for each month of the audit trail.';
 COMMENT ON COLUMN audit_chains.month IS 'First day of the month, in UTC.';
+COMMENT ON COLUMN audit_chains.number IS 'Counts the chains in the order in which they began.';
 COMMENT ON COLUMN audit_chains.genesis IS 'What the first row is chained to: HMAC-SHA-256 of the month and of the genesis of the chain before it.';
 COMMENT ON COLUMN audit_chains.length IS 'Rows sealed so far.';
 COMMENT ON COLUMN audit_chains.head IS 'Hash of the last of them, or the genesis.';

@@ -1,5 +1,6 @@
 //! The sub-commands. Each opens the database, does its errand through a service, and closes it again.
 
+mod audit;
 mod database;
 mod keys;
 mod mail;
@@ -54,6 +55,11 @@ enum Command {
     Keys {
         #[command(subcommand)]
         action: keys::Keys,
+    },
+    /// Work with the audit trail
+    Audit {
+        #[command(subcommand)]
+        action: audit::Audit,
     },
     /// Work with mails that were not sent yet
     Mail {
@@ -115,6 +121,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
                 Command::User { action } => user::run(config, action).await,
                 Command::Role { action } => role::run(config, action).await,
                 Command::Keys { action } => keys::run(config, action).await,
+                Command::Audit { action } => audit::run(config, action).await,
                 Command::Mail { action } => mail::run(config, action).await,
                 Command::Schema { .. } | Command::Config { .. } => Ok(()),
             }

@@ -1,5 +1,6 @@
 //! Every setting, its flag, its variable and its default. Nothing else reads the environment.
 
+mod audit;
 mod effective;
 mod links;
 mod mail;
@@ -19,6 +20,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, ValueEnum};
 use secrecy::SecretString;
 use url::Url;
+
+pub use audit::AuditConfig;
 
 use crate::config::password::PasswordConfig;
 pub use links::LinkConfig;
@@ -118,6 +121,9 @@ pub struct Config {
     #[command(flatten)]
     #[expect(missing_docs, reason = "said at the type")]
     pub seal: SealConfig,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "said at the type")]
+    pub audit: AuditConfig,
 }
 
 /// What the server is for.

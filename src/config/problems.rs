@@ -39,6 +39,10 @@ impl Config {
             "CARDEA_COOKIE_SAME_SITE=none needs a CARDEA_PUBLIC_URL with https: browsers take no such cookie otherwise",
         );
         check(
+            self.audit.months > 1200,
+            "CARDEA_AUDIT_MONTHS must be at most 1200",
+        );
+        check(
             self.database.pool_size < 2,
             "CARDEA_DATABASE_POOL_SIZE must be at least 2",
         );

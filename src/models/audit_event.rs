@@ -113,6 +113,7 @@ pub struct AuditEvent {
     pub client: Option<Vec<u8>>,
     pub reason: Option<Vec<u8>>,
     pub details: Json,
+    pub mac: Vec<u8>,
 }
 
 /// Which entries; all conditions must hold.
@@ -173,15 +174,15 @@ impl AuditEvent {
             .await
     }
 
-    /// At most `limit` entries that match, behind `after` and before `before` in the order of time; the
-    /// newest first with `descending`.
+    /// At most `limit` entries that match, younger than `older` and older than `younger`; the newest first with
+    /// `descending`.
     ///
     /// # Errors
     /// If the database cannot answer.
     pub async fn page(
         conn: &mut Conn,
         filter: &AuditFilter,
-        (after, before): (Option<AuditPosition>, Option<AuditPosition>),
+        (older, younger): (Option<AuditPosition>, Option<AuditPosition>),
         descending: bool,
         limit: i64,
     ) -> QueryResult<Vec<Self>> {
@@ -210,10 +211,10 @@ impl AuditEvent {
             query = query.filter(occurred_at.lt(to));
         }
         // The first half of each condition says which months are looked at.
-        if let Some((at, last)) = after {
+        if let Some((at, last)) = older {
             query = query.filter(occurred_at.ge(at).and(occurred_at.gt(at).or(id.gt(last))));
         }
-        if let Some((at, last)) = before {
+        if let Some((at, last)) = younger {
             query = query.filter(occurred_at.le(at).and(occurred_at.lt(at).or(id.lt(last))));
         }
         query = if descending {

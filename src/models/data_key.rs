@@ -38,6 +38,17 @@ impl WrappedKey {
             .optional()
     }
 
+    /// The keys of these accounts, in no order.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn by_users(conn: &mut Conn, users: &[Uuid]) -> QueryResult<Vec<Self>> {
+        Self::query()
+            .filter(data_keys::user_id.eq_any(users))
+            .load(conn)
+            .await
+    }
+
     /// Keeps a key for its account, unless that has one.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::models::audit_event::AuditEvent;
 pub use crate::models::audit_event::{AuditAction, AuditOutcome};
 use crate::scalar::{DateTime, Json};
-use crate::services::data_keys;
+use crate::services::{audit_chain, data_keys};
 
 /// Something that was done, or tried.
 #[derive(Debug)]
@@ -170,7 +170,7 @@ pub async fn record_all<'a>(
             }
             _ => None,
         };
-        events.push(AuditEvent {
+        let mut event = AuditEvent {
             id,
             occurred_at: now,
             action: entry.action,
@@ -181,7 +181,10 @@ pub async fn record_all<'a>(
             client,
             reason,
             details: Json(Value::Object(entry.details)),
-        });
+            mac: Vec::new(),
+        };
+        event.mac = audit_chain::mac(&app.audit_key, &event);
+        events.push(event);
     }
     Ok(AuditEvent::insert(conn, &events).await?)
 }

@@ -2,6 +2,8 @@
 
 pub mod account;
 pub mod audit;
+pub mod audit_chain;
+pub mod audit_trail;
 pub mod background;
 pub mod cleaning;
 pub mod codes;

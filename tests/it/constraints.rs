@@ -42,8 +42,10 @@ const ROWS: &str = "
         ('00000000-0000-0000-0000-000000000028', '00000000-0000-0000-0000-000000000001', '{password}', now());
     INSERT INTO installation_keys (purpose, wrapped_key, master_key_id, created_at) VALUES
         ('audit', decode(repeat('31', 61), 'hex'), decode(repeat('32', 8), 'hex'), now());
-    INSERT INTO audit_events (id, occurred_at, action, outcome) VALUES ('00000000-0000-0000-0000-000000000031', now(), 'login', 'success');
-    INSERT INTO audit_chains (month, genesis, length, head) VALUES ('2026-11-01', decode(repeat('33', 32), 'hex'), 0, decode(repeat('33', 32), 'hex'));
+    INSERT INTO audit_events (id, occurred_at, action, outcome, mac) VALUES ('00000000-0000-0000-0000-000000000031', now(), 'login', 'success', decode(repeat('31', 32), 'hex'));
+    INSERT INTO audit_chains (month, number, genesis, length, head) VALUES
+        ('2026-12-01', 2, decode(repeat('33', 32), 'hex'), 0, decode(repeat('33', 32), 'hex')),
+        ('2026-11-01', 1, decode(repeat('33', 32), 'hex'), 0, decode(repeat('33', 32), 'hex'));
     INSERT INTO spent_refresh_tokens (token_hash, session_id, spent_at) VALUES (decode(repeat('15', 32), 'hex'), '00000000-0000-0000-0000-000000000005', now());
     INSERT INTO email_changes (id, user_id, new_email, old_email, requested_at) VALUES
         ('00000000-0000-0000-0000-00000000000d', '00000000-0000-0000-0000-000000000001', 'eve@example.org', 'ada@example.org', now());
@@ -140,16 +142,17 @@ const BROKEN: &[(&str, &[&str])] = &[
 
     ("audit_events_pkey", &["INSERT INTO audit_events SELECT * FROM audit_events"]),
     ("audit_events_action_form", &[
-        "INSERT INTO audit_events (id, occurred_at, action, outcome) VALUES (gen_random_uuid(), now(), 'LOGIN', 'success')",
-        "INSERT INTO audit_events (id, occurred_at, action, outcome) VALUES (gen_random_uuid(), now(), '', 'success')",
-        "INSERT INTO audit_events (id, occurred_at, action, outcome) VALUES (gen_random_uuid(), now(), repeat('x', 65), 'success')",
+        "INSERT INTO audit_events (id, occurred_at, mac, action, outcome) VALUES (gen_random_uuid(), now(), decode(repeat('31', 32), 'hex'), 'LOGIN', 'success')",
+        "INSERT INTO audit_events (id, occurred_at, mac, action, outcome) VALUES (gen_random_uuid(), now(), decode(repeat('31', 32), 'hex'), '', 'success')",
+        "INSERT INTO audit_events (id, occurred_at, mac, action, outcome) VALUES (gen_random_uuid(), now(), decode(repeat('31', 32), 'hex'), repeat('x', 65), 'success')",
     ]),
-    ("audit_events_outcome_known", &["INSERT INTO audit_events (id, occurred_at, action, outcome) VALUES (gen_random_uuid(), now(), 'login', 'x')"]),
-    ("audit_events_request_id_length", &["INSERT INTO audit_events (id, occurred_at, action, outcome, request_id) VALUES (gen_random_uuid(), now(), 'login', 'success', repeat('x', 65))"]),
-    ("audit_events_client_length", &["INSERT INTO audit_events (id, occurred_at, action, outcome, client) VALUES (gen_random_uuid(), now(), 'login', 'success', decode(repeat('00', 4097), 'hex'))"]),
-    ("audit_events_reason_length", &["INSERT INTO audit_events (id, occurred_at, action, outcome, reason) VALUES (gen_random_uuid(), now(), 'login', 'success', decode(repeat('00', 4097), 'hex'))"]),
-    ("audit_events_details_object", &["INSERT INTO audit_events (id, occurred_at, action, outcome, details) VALUES (gen_random_uuid(), now(), 'login', 'success', '[]')"]),
-    ("audit_events_details_size", &["INSERT INTO audit_events (id, occurred_at, action, outcome, details) VALUES (gen_random_uuid(), now(), 'login', 'success', jsonb_build_object('x', repeat('x', 16384)))"]),
+    ("audit_events_outcome_known", &["INSERT INTO audit_events (id, occurred_at, mac, action, outcome) VALUES (gen_random_uuid(), now(), decode(repeat('31', 32), 'hex'), 'login', 'x')"]),
+    ("audit_events_request_id_length", &["INSERT INTO audit_events (id, occurred_at, mac, action, outcome, request_id) VALUES (gen_random_uuid(), now(), decode(repeat('31', 32), 'hex'), 'login', 'success', repeat('x', 65))"]),
+    ("audit_events_client_length", &["INSERT INTO audit_events (id, occurred_at, mac, action, outcome, client) VALUES (gen_random_uuid(), now(), decode(repeat('31', 32), 'hex'), 'login', 'success', decode(repeat('00', 4097), 'hex'))"]),
+    ("audit_events_reason_length", &["INSERT INTO audit_events (id, occurred_at, mac, action, outcome, reason) VALUES (gen_random_uuid(), now(), decode(repeat('31', 32), 'hex'), 'login', 'success', decode(repeat('00', 4097), 'hex'))"]),
+    ("audit_events_details_object", &["INSERT INTO audit_events (id, occurred_at, mac, action, outcome, details) VALUES (gen_random_uuid(), now(), decode(repeat('31', 32), 'hex'), 'login', 'success', '[]')"]),
+    ("audit_events_details_size", &["INSERT INTO audit_events (id, occurred_at, mac, action, outcome, details) VALUES (gen_random_uuid(), now(), decode(repeat('31', 32), 'hex'), 'login', 'success', jsonb_build_object('x', repeat('x', 16384)))"]),
+    ("audit_events_mac_length", &["INSERT INTO audit_events (id, occurred_at, action, outcome, mac) VALUES (gen_random_uuid(), now(), 'login', 'success', 'x')"]),
     ("audit_events_position_positive", &["UPDATE audit_events SET position = 0, hash = decode(repeat('34', 32), 'hex')"]),
     ("audit_events_hash_length", &["UPDATE audit_events SET position = 1, hash = 'x'"]),
     ("audit_events_sealed_whole", &["UPDATE audit_events SET position = 1"]),
@@ -163,6 +166,8 @@ const BROKEN: &[(&str, &[&str])] = &[
         "TRUNCATE audit_months.others",
     ]),
     ("audit_chains_pkey", &["INSERT INTO audit_chains SELECT * FROM audit_chains"]),
+    ("audit_chains_number_key", &["UPDATE audit_chains SET number = 1"]),
+    ("audit_chains_number_positive", &["UPDATE audit_chains SET number = 0 WHERE number = 1"]),
     ("audit_chains_month_first", &["UPDATE audit_chains SET month = '2026-11-02'"]),
     ("audit_chains_genesis_length", &["UPDATE audit_chains SET genesis = 'x'"]),
     ("audit_chains_length_positive", &["UPDATE audit_chains SET length = -1"]),

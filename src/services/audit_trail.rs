@@ -1,0 +1,167 @@
+//! Reading the audit trail. What was sealed is opened with the key that the entry names, if it is there still.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use secrecy::ExposeSecret as _;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::crypto::seal::{DataKey, Place};
+use crate::db::Conn;
+use crate::error::Result;
+use crate::models::audit_event::{AuditEvent, AuditFilter, AuditPosition};
+use crate::models::data_key::WrappedKey;
+use crate::services::audit::{Origin, origin_place, reason_place};
+
+/// A page of entries to fetch, the newest first.
+#[derive(Clone, Debug)]
+pub struct PageRequest {
+    /// Which entries.
+    pub filter: AuditFilter,
+    /// Behind this one: older.
+    pub after: Option<AuditPosition>,
+    /// Before this one: newer.
+    pub before: Option<AuditPosition>,
+    /// Most entries.
+    pub limit: usize,
+    /// From the end of the list instead of its beginning.
+    pub backward: bool,
+}
+
+/// A page of entries, the newest first.
+#[derive(Debug)]
+pub struct Page {
+    /// The entries.
+    pub events: Vec<AuditEvent>,
+    /// Newer ones match.
+    pub has_previous: bool,
+    /// Older ones match.
+    pub has_next: bool,
+}
+
+/// Fetches a page of the trail.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn page(app: &App, request: &PageRequest) -> Result<Page> {
+    let mut conn = app.db.conn().await?;
+    let limit = i64::try_from(request.limit).unwrap_or(i64::MAX - 1) + 1;
+    // What lies behind an entry of this list is older than it.
+    let bounds = (request.before, request.after);
+    let descending = !request.backward;
+    let mut events =
+        AuditEvent::page(&mut conn, &request.filter, bounds, descending, limit).await?;
+    let more = events.len() > request.limit;
+    events.truncate(request.limit);
+    // A cursor stands for an entry of the list, so that something lies on its other side.
+    if request.backward {
+        events.reverse();
+        Ok(Page {
+            events,
+            has_previous: more || request.after.is_some(),
+            has_next: request.before.is_some(),
+        })
+    } else {
+        Ok(Page {
+            events,
+            has_previous: request.after.is_some(),
+            has_next: more || request.before.is_some(),
+        })
+    }
+}
+
+/// The data keys of these accounts; accounts without one are left out.
+///
+/// # Errors
+/// If the database cannot answer, or no master key unwraps one.
+pub async fn keys_of(
+    app: &App,
+    conn: &mut Conn,
+    users: &[Uuid],
+) -> Result<HashMap<Uuid, Arc<DataKey>>> {
+    let mut keys = HashMap::new();
+    for row in WrappedKey::by_users(conn, users).await? {
+        let key = app
+            .master_keys
+            .unwrap(row.user_id, &row.wrapped_key, &row.master_key_id)?;
+        keys.insert(row.user_id, Arc::new(key));
+    }
+    Ok(keys)
+}
+
+/// The account whose key opens from where an entry came; none for what the installation's key opens.
+#[must_use]
+pub fn origin_owner(event: &AuditEvent) -> Option<Uuid> {
+    event.actor_id.or(event.subject_id)
+}
+
+/// From where it was done; none where that was not kept, or went with the account.
+#[must_use]
+pub fn origin(app: &App, event: &AuditEvent, owner: Option<&DataKey>) -> Option<Origin> {
+    let key = match origin_owner(event) {
+        Some(_) => owner?,
+        None => &app.audit_key,
+    };
+    let opened = open(key, origin_place(event.id), event.client.as_deref()?)?;
+    serde_json::from_slice(&opened).ok()
+}
+
+/// The facts beside, with the reason that was given where the key of the account opens it.
+#[must_use]
+pub fn details(event: &AuditEvent, subject: Option<&DataKey>) -> Map<String, Value> {
+    let mut details = event.details.as_object().cloned().unwrap_or_default();
+    if let (Some(key), Some(reason)) = (subject, &event.reason)
+        && let Some(reason) = open(key, reason_place(event.id), reason)
+    {
+        let reason = String::from_utf8_lossy(&reason).into_owned();
+        details.insert("reason".to_owned(), Value::String(reason));
+    }
+    details
+}
+
+fn open(key: &DataKey, place: Place<'_>, sealed: &[u8]) -> Option<Vec<u8>> {
+    match key.open(place, sealed) {
+        Ok(opened) => Some(opened.expose_secret().clone()),
+        Err(error) => {
+            tracing::warn!(error = %error, "A part of the audit entry {} cannot be opened", place.row);
+            None
+        }
+    }
+}
+
+/// Entries as the lines of an export, one JSON object each, opened as far as keys are there.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn lines(app: &App, conn: &mut Conn, events: &[AuditEvent]) -> Result<Vec<String>> {
+    let mut users: Vec<Uuid> = events
+        .iter()
+        .flat_map(|event| [event.actor_id, event.subject_id])
+        .flatten()
+        .collect();
+    users.sort_unstable();
+    users.dedup();
+    let keys = keys_of(app, conn, &users).await?;
+    let key = |user: Option<Uuid>| user.and_then(|user| keys.get(&user)).map(Arc::as_ref);
+    let line = |event: &AuditEvent| {
+        let origin = origin(app, event, key(origin_owner(event)));
+        let (ip, user_agent) =
+            origin.map_or((None, None), |origin| (Some(origin.ip), origin.user_agent));
+        json!({
+            "id": event.id,
+            "occurredAt": event.occurred_at,
+            "action": event.action.as_str(),
+            "outcome": event.outcome.as_str(),
+            "actorId": event.actor_id,
+            "subjectId": event.subject_id,
+            "requestId": event.request_id,
+            "ipAddress": ip,
+            "userAgent": user_agent,
+            "details": details(event, key(event.subject_id)),
+        })
+        .to_string()
+    };
+    Ok(events.iter().map(line).collect())
+}

@@ -8,7 +8,7 @@ use async_graphql::extensions::{
     Extension, ExtensionContext, ExtensionFactory, NextExecute, NextResolve, ResolveInfo,
 };
 use async_graphql::{
-    Context, Guard, PathSegment, QueryPathNode, QueryPathSegment, Response, ServerError,
+    Context, Guard, PathSegment, Pos, QueryPathNode, QueryPathSegment, Response, ServerError,
     ServerResult, Value,
 };
 use uuid::Uuid;
@@ -60,6 +60,17 @@ impl Extension for RequestLayer {
         let failed =
             std::mem::take(&mut *self.errors.lock().unwrap_or_else(PoisonError::into_inner));
         response.errors.extend(failed);
+        let caller = ctx.data_unchecked::<Caller>();
+        if let Some(actor) = caller.requester().signed_in()
+            && let Err(error) = caller
+                .witness()
+                .testify(ctx.data_unchecked::<App>(), actor)
+                .await
+        {
+            // Nothing that was read goes out without a trace.
+            let error = async_graphql::Error::from(error).into_server_error(Pos::default());
+            response = Response::from_errors(vec![error]);
+        }
         let request_id = ctx.data::<RequestId>().ok();
         response.errors = response
             .errors
@@ -85,6 +96,7 @@ impl Extension for RequestLayer {
             .get()
             .and_then(|rules| rules.field(info.parent_type, info.name));
         let (nullable, node) = (!info.return_type.ends_with('!'), info.path_node);
+        let (parent_type, name) = (info.parent_type, info.name);
         let result = match admit(
             info.parent_type,
             rule,
@@ -104,6 +116,11 @@ impl Extension for RequestLayer {
             }
         };
         let Err(error) = result else { return result };
+        let code = error.extensions.as_ref().and_then(|all| all.get(CODE));
+        if code == Some(&Value::from(Code::Forbidden.as_str())) {
+            let caller = ctx.data_unchecked::<Caller>();
+            caller.witness().denied(parent_type, name);
+        }
         let noted = self.note(error, node);
         // GraphQL, section 6.4.4: the error costs this field, or the next one around it that can be
         // null; the siblings go on.
@@ -188,7 +205,10 @@ impl Guard for Owner {
         let rules = ctx.data_unchecked::<SharedRules>().get();
         let rule = rules.and_then(|rules| rules.field("User", ctx.field().name()));
         match rule.and_then(|rule| rule.access) {
-            Some(Access::Permission { permission, .. }) if actor.has(permission) => Ok(()),
+            Some(Access::Permission { permission, .. }) if actor.has(permission) => {
+                caller.witness().read(self.0, ctx.field().name());
+                Ok(())
+            }
             _ => Err(Error::Forbidden.into()),
         }
     }

@@ -12,6 +12,7 @@ use crate::auth::requester::{Actor, ClientInfo, Requester};
 use crate::error::Result;
 use crate::graphql::cookie::Cookies;
 use crate::graphql::loader::Loaders;
+use crate::graphql::witness::Witness;
 use crate::services::login::TokenDelivery;
 use crate::services::session::{Leaving, SignedIn};
 
@@ -43,6 +44,7 @@ pub struct Caller {
     cookies: Cookies,
     lapsed: Option<Uuid>,
     proved: Mutex<HashSet<Uuid>>,
+    witness: Witness,
 }
 
 impl Caller {
@@ -55,6 +57,7 @@ impl Caller {
             cookies,
             lapsed: None,
             proved: Mutex::default(),
+            witness: Witness::default(),
         }
     }
 
@@ -98,6 +101,12 @@ impl Caller {
         live.or(self.lapsed)
             .map(Leaving::Session)
             .or_else(|| self.cookies.refresh().map(Leaving::RefreshToken))
+    }
+
+    /// Takes note of what the request reads of others.
+    #[must_use]
+    pub fn witness(&self) -> &Witness {
+        &self.witness
     }
 
     /// Who made the request.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::Arc;
 
 use async_graphql::dataloader::{DataLoader, HashMapCache, Loader};
 use chrono::TimeDelta;
@@ -10,8 +11,10 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::auth::requester::Actor;
+use crate::crypto::seal::DataKey;
 use crate::error::{Error, Result};
 use crate::graphql::turn::Turns;
+use crate::models::audit_event::AuditEvent;
 use crate::models::background::Background;
 use crate::models::identity::Identity;
 use crate::models::passkey::Passkey;
@@ -24,6 +27,7 @@ use crate::models::two_factor::TwoFactorState;
 use crate::models::user::User;
 use crate::models::verification_token::VerificationToken;
 use crate::scalar::DateTime;
+use crate::services::audit_trail;
 
 /// The loaders of one request.
 pub struct Loaders(DataLoader<Database, HashMapCache>);
@@ -66,6 +70,9 @@ impl Loaders {
 
     /// Forgets everything, before a change.
     pub fn forget(&self) {
+        self.0.clear::<ActivityOf>();
+        self.0.clear::<AuditEventById>();
+        self.0.clear::<DataKeyOf>();
         self.0.clear::<UserById>();
         self.0.clear::<ProfileOf>();
         self.0.clear::<BackgroundOf>();
@@ -126,6 +133,10 @@ macro_rules! relation {
     };
 }
 
+relation! {
+    /// An entry of the audit trail by its id.
+    one AuditEventById -> AuditEvent, id, |conn, ids, _now| AuditEvent::by_ids(conn, &ids).await?
+}
 relation! {
     /// An account by its id.
     one UserById -> User, id, |conn, ids, _now| User::by_ids(conn, &ids).await?
@@ -205,5 +216,66 @@ relation! {
         let since = DateTime(*now - TimeDelta::days(30));
         let tokens = VerificationToken::by_users(conn, &ids, since).await?;
         tokens.into_iter().map(|token| (token.user_id, token)).collect()
+    }
+}
+
+/// The key of what is sealed of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DataKeyOf(pub Uuid);
+
+impl Loader<DataKeyOf> for Database {
+    type Value = Arc<DataKey>;
+    type Error = Error;
+
+    async fn load(&self, keys: &[DataKeyOf]) -> Result<HashMap<DataKeyOf, Arc<DataKey>>> {
+        let users: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+        let conn = &mut *self.0.db.conn().await?;
+        let found = audit_trail::keys_of(&self.0, conn, &users).await?;
+        Ok(found
+            .into_iter()
+            .map(|(user, key)| (DataKeyOf(user), key))
+            .collect())
+    }
+}
+
+/// A page at the beginning or the end of what happened to an account, with one entry more than asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ActivityOf {
+    /// The account.
+    pub user: Uuid,
+    /// Most entries of the page.
+    pub limit: usize,
+    /// From the end of the list: the oldest entries.
+    pub backward: bool,
+}
+
+impl Loader<ActivityOf> for Database {
+    type Value = Vec<AuditEvent>;
+    type Error = Error;
+
+    async fn load(&self, keys: &[ActivityOf]) -> Result<HashMap<ActivityOf, Vec<AuditEvent>>> {
+        // Pages of the same form come in one statement; a list has pages of one form.
+        let mut forms: HashMap<(usize, bool), Vec<Uuid>> = HashMap::new();
+        for key in keys {
+            let form = (key.limit, key.backward);
+            forms.entry(form).or_default().push(key.user);
+        }
+        let conn = &mut *self.0.db.conn().await?;
+        let mut pages: HashMap<ActivityOf, Vec<AuditEvent>> = HashMap::new();
+        for ((limit, backward), users) in forms {
+            let most = i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1;
+            for event in AuditEvent::ends(conn, &users, !backward, most).await? {
+                let Some(user) = event.subject_id else {
+                    continue;
+                };
+                let key = ActivityOf {
+                    user,
+                    limit,
+                    backward,
+                };
+                pages.entry(key).or_default().push(event);
+            }
+        }
+        Ok(pages)
     }
 }

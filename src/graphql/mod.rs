@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod account;
+pub mod audit;
 pub mod context;
 pub mod cookie;
 pub mod directive;
@@ -31,6 +32,7 @@ pub mod two_factor;
 pub mod user;
 pub mod verification;
 pub mod viewer;
+pub mod witness;
 
 use std::sync::Arc;
 
@@ -50,6 +52,7 @@ pub struct Query(
     node::NodeQuery,
     session::SessionQuery,
     statistics::StatisticsQuery,
+    audit::AuditQuery,
 );
 
 /// Everything that can be changed.

@@ -9,8 +9,9 @@ use crate::error::{Error, Result};
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::directive::{list_size, requires_session};
 use crate::graphql::loader::{
-    IdentityById, PasskeyById, PermissionById, RoleById, SessionById, UserById,
+    AuditEventById, IdentityById, PasskeyById, PermissionById, RoleById, SessionById, UserById,
 };
+use crate::models::audit_event::AuditEvent;
 use crate::models::identity::Identity;
 use crate::models::passkey::Passkey;
 use crate::models::permission::{Permission, SystemPermission};
@@ -26,6 +27,8 @@ use crate::models::user::User;
     desc = "Opaque and stable. Never parse it; equal ids mean equal objects across all types."
 ))]
 pub enum Node {
+    /// An entry of the audit trail.
+    AuditEvent(AuditEvent),
     /// A sign-in provider tied to an account.
     LinkedAccount(Identity),
     /// A passkey.
@@ -43,6 +46,8 @@ pub enum Node {
 /// A type whose objects have global ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// `AuditEvent`.
+    AuditEvent,
     /// `LinkedAccount`.
     LinkedAccount,
     /// `Passkey`.
@@ -58,7 +63,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
+        Self::AuditEvent,
         Self::LinkedAccount,
         Self::Passkey,
         Self::Permission,
@@ -69,6 +75,7 @@ impl Kind {
 
     const fn name(self) -> &'static str {
         match self {
+            Self::AuditEvent => "AuditEvent",
             Self::LinkedAccount => "LinkedAccount",
             Self::Passkey => "Passkey",
             Self::Permission => "Permission",
@@ -134,6 +141,13 @@ async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
     let (caller, loaders) = (ctx.caller(), ctx.loaders());
     let has = |permission| caller.requester().has(permission);
     Ok(match kind {
+        Kind::AuditEvent => {
+            let event = loaders.one(AuditEventById(id)).await?;
+            let own = |event: &AuditEvent| event.subject_id.is_some_and(|user| caller.is(user));
+            event
+                .filter(|event| own(event) || has(SystemPermission::AdminSystem))
+                .map(Node::AuditEvent)
+        }
         Kind::User if caller.is(id) || has(SystemPermission::ReadAll) => {
             loaders.one(UserById(id)).await?.map(Node::User)
         }

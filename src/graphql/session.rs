@@ -222,7 +222,8 @@ impl SessionMutation {
     /// refresh token in a cookie, is enough to name it.
     #[graphql(directive = public::apply())]
     async fn logout(&self, ctx: &Context<'_>) -> Result<Option<LogoutPayload>> {
-        let ended_sessions = session::logout(ctx.app(), ctx.caller().leaving()).await?;
+        let ended_sessions =
+            session::logout(ctx.app(), ctx.caller().client(), ctx.caller().leaving()).await?;
         withdraw_cookies(ctx);
         Ok(Some(LogoutPayload {
             ended_sessions,
@@ -276,7 +277,10 @@ impl SessionMutation {
             (None, Some(token)) => (token, TokenDelivery::Cookie),
             (None, None) => ("", TokenDelivery::Body),
         };
-        let (session, errors) = settle(ctx, session::refresh(ctx.app(), token).await)?;
+        let (session, errors) = settle(
+            ctx,
+            session::refresh(ctx.app(), ctx.caller().client(), token).await,
+        )?;
         let refused = errors
             .iter()
             .any(|error| error.reason() == UserErrorCode::TokenRejected);

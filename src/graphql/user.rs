@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::graphql::access::Owner;
+use crate::graphql::audit::{self, AuditEventConnection};
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::directive::{cost, list_size, page_arguments, public, requires_permission};
 use crate::graphql::loader::{
@@ -37,8 +38,28 @@ impl User {
         ctx.loaders().one(BackgroundOf(self.id)).await
     }
 
+    /// What happened to the account and from where, the newest entry first: its part of the audit trail.
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminSystem, true), directive = list_size::apply(20, page_arguments()))]
+    async fn activity(
+        &self,
+        ctx: &Context<'_>,
+        after: Option<String>,
+        before: Option<String>,
+        first: Option<i32>,
+        last: Option<i32>,
+    ) -> Result<Option<AuditEventConnection>> {
+        let arguments = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
+        audit::activity(ctx, self.id, &arguments).await.map(Some)
+    }
+
     /// Picture shown beside the name.
-    async fn avatar_url(&self) -> Option<&Url> {
+    async fn avatar_url(&self, ctx: &Context<'_>) -> Option<&Url> {
+        note(ctx, self.id);
         self.avatar_url.as_ref()
     }
 
@@ -77,12 +98,14 @@ impl User {
     }
 
     /// Given name.
-    async fn first_name(&self) -> Option<&str> {
+    async fn first_name(&self, ctx: &Context<'_>) -> Option<&str> {
+        note(ctx, self.id);
         self.first_name.as_deref()
     }
 
     /// Name as it is to be shown; 2 to 255 characters.
-    async fn full_name(&self) -> &str {
+    async fn full_name(&self, ctx: &Context<'_>) -> &str {
+        note(ctx, self.id);
         &self.full_name
     }
 
@@ -109,7 +132,8 @@ impl User {
     }
 
     /// Family name.
-    async fn last_name(&self) -> Option<&str> {
+    async fn last_name(&self, ctx: &Context<'_>) -> Option<&str> {
+        note(ctx, self.id);
         self.last_name.as_deref()
     }
 
@@ -205,7 +229,8 @@ impl User {
     }
 
     /// Unique name of letters, digits and underscores, at most 150; null when none was chosen.
-    async fn username(&self) -> Option<&str> {
+    async fn username(&self, ctx: &Context<'_>) -> Option<&str> {
+        note(ctx, self.id);
         self.username.as_deref()
     }
 
@@ -222,6 +247,15 @@ impl User {
             .one(VerificationsOf(self.id))
             .await
             .map(|tokens| Some(tokens.unwrap_or_default()))
+    }
+}
+
+/// Notes that a field of the account was read which whoever sees the account may read. Those with the guard
+/// `Owner` are noted by that.
+fn note(ctx: &Context<'_>, user: Uuid) {
+    let caller = ctx.caller();
+    if !caller.is(user) {
+        caller.witness().read(user, ctx.field().name());
     }
 }
 

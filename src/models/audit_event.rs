@@ -1,6 +1,7 @@
 //! The table `audit_events`: what was done, by whom, to whom. Appended only; the database refuses the rest.
 
 use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -99,7 +100,7 @@ text_enum! {
 }
 
 /// An entry of the audit trail.
-#[derive(HasQuery, Insertable, Clone, Debug)]
+#[derive(HasQuery, QueryableByName, Insertable, Clone, Debug)]
 #[diesel(table_name = audit_events)]
 #[expect(missing_docs, reason = "the columns are described in the database")]
 pub struct AuditEvent {
@@ -172,6 +173,30 @@ impl AuditEvent {
             .filter(audit_events::id.eq_any(ids))
             .load(conn)
             .await
+    }
+
+    /// For each of these accounts at most `limit` entries of what was done to it: the newest, the newest
+    /// first, or the oldest, the oldest first.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn ends(
+        conn: &mut Conn,
+        subjects: &[Uuid],
+        newest: bool,
+        limit: i64,
+    ) -> QueryResult<Vec<Self>> {
+        let direction = if newest { "DESC" } else { "ASC" };
+        diesel::sql_query(format!(
+            "SELECT events.* FROM unnest($1) AS subjects (id) CROSS JOIN LATERAL ( \
+                 SELECT * FROM audit_events WHERE subject_id = subjects.id \
+                 ORDER BY occurred_at {direction}, id {direction} LIMIT $2 \
+             ) AS events ORDER BY occurred_at {direction}, id {direction}"
+        ))
+        .bind::<Array<SqlUuid>, _>(subjects)
+        .bind::<BigInt, _>(limit)
+        .load(conn)
+        .await
     }
 
     /// At most `limit` entries that match, younger than `older` and older than `younger`; the newest first with

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use uuid::{NoContext, Timestamp, Uuid};
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::auth::requester::{Actor, ClientInfo};
@@ -12,7 +12,7 @@ use crate::db::Conn;
 use crate::error::Result;
 use crate::models::audit_event::AuditEvent;
 pub use crate::models::audit_event::{AuditAction, AuditOutcome};
-use crate::scalar::{DateTime, Json};
+use crate::scalar::Json;
 use crate::services::{audit_chain, data_keys};
 
 /// Something that was done, or tried.
@@ -122,7 +122,7 @@ impl<'a> Entry<'a> {
     /// # Errors
     /// If the database refuses or no key seals what has to be sealed.
     pub async fn record(self, app: &App, conn: &mut Conn) -> Result<()> {
-        record_all(app, conn, [self]).await
+        record_all(app, conn, vec![self]).await
     }
 
     /// Whose key seals the origin: of who acted, else of whom it was done to, else of the installation.
@@ -135,16 +135,13 @@ impl<'a> Entry<'a> {
 ///
 /// # Errors
 /// As [`Entry::record`].
-pub async fn record_all<'a>(
-    app: &App,
-    conn: &mut Conn,
-    entries: impl IntoIterator<Item = Entry<'a>>,
-) -> Result<()> {
+pub async fn record_all(app: &App, conn: &mut Conn, entries: Vec<Entry<'_>>) -> Result<()> {
     let now = app.now();
     let mut keys: Vec<DataKey> = Vec::new();
     let mut events = Vec::new();
     for entry in entries {
-        let id = Uuid::new_v7(timestamp(now));
+        // In order also within one instant.
+        let id = Uuid::now_v7();
         let client = match entry.client {
             Some(client) => {
                 let origin = Origin {
@@ -157,7 +154,11 @@ pub async fn record_all<'a>(
                     Some(owner) => key_of(app, conn, &mut keys, owner)
                         .await?
                         .seal(place, &origin),
-                    None => app.audit_key.seal(place, &origin),
+                    None => {
+                        // As much work as for an account, so that its time does not tell of one.
+                        data_keys::find(app, conn, id).await?;
+                        app.audit_key.seal(place, &origin)
+                    }
                 };
                 Some(sealed?)
             }
@@ -222,9 +223,4 @@ pub fn reason_place(event: Uuid) -> Place<'static> {
         column: "audit_events.reason",
         row: event,
     }
-}
-
-fn timestamp(at: DateTime) -> Timestamp {
-    let seconds = u64::try_from(at.timestamp()).unwrap_or(0);
-    Timestamp::from_unix(NoContext, seconds, at.timestamp_subsec_nanos())
 }

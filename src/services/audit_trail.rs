@@ -51,24 +51,31 @@ pub async fn page(app: &App, request: &PageRequest) -> Result<Page> {
     // What lies behind an entry of this list is older than it.
     let bounds = (request.before, request.after);
     let descending = !request.backward;
-    let mut events =
-        AuditEvent::page(&mut conn, &request.filter, bounds, descending, limit).await?;
+    let events = AuditEvent::page(&mut conn, &request.filter, bounds, descending, limit).await?;
+    Ok(page_of(events, request))
+}
+
+/// The page that a request gives whose entries are `events`: in the order in which they are read, one more
+/// than asked for where there are more.
+#[must_use]
+pub fn page_of(mut events: Vec<AuditEvent>, request: &PageRequest) -> Page {
     let more = events.len() > request.limit;
     events.truncate(request.limit);
     // A cursor stands for an entry of the list, so that something lies on its other side.
+    let (newer, older) = (request.after.is_some(), request.before.is_some());
     if request.backward {
         events.reverse();
-        Ok(Page {
+        Page {
             events,
-            has_previous: more || request.after.is_some(),
-            has_next: request.before.is_some(),
-        })
+            has_previous: more || newer,
+            has_next: older,
+        }
     } else {
-        Ok(Page {
+        Page {
             events,
-            has_previous: request.after.is_some(),
-            has_next: more || request.before.is_some(),
-        })
+            has_previous: newer,
+            has_next: more || older,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::models::background::{Background, BackgroundChanges, ExperienceLevel};
 use crate::models::user::User;
 use crate::scalar::Json;
+use crate::services::audit::{AuditAction, Entry};
 use crate::services::json::json_object;
 use crate::services::profile::checked;
 use crate::services::validate::{self, Problems};
@@ -73,6 +74,8 @@ pub async fn update(
         // As it is now: an earlier mutation of the same document may have changed it.
         let user = User::by_ids(conn, &[id]).await?.pop();
         let user = user.ok_or(Error::Unauthenticated)?;
+        let entry = Entry::own(actor, AuditAction::ProfileUpdated);
+        entry.with("of", "background").record(app, conn).await?;
         Ok((user, Background::upsert(conn, id, &changes, now).await?))
     })
     .await

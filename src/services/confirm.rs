@@ -9,6 +9,7 @@ use crate::db::Conn;
 use crate::error::{Error, Result, UserError, UserErrorCode};
 use crate::models::session::Session;
 use crate::models::user::User;
+use crate::services::audit::{AuditAction, Entry};
 use crate::services::codes::{self, Code};
 use crate::services::passkey_sign_in::{self, PROOF, PasskeyProofInput, Shown};
 use crate::services::{password, two_factor};
@@ -63,8 +64,14 @@ pub async fn check(app: &App, actor: &Actor, input: ConfirmIdentityInput) -> Res
         }
         ConfirmIdentityInput::TwoFactorCode(code) => {
             let mut conn = app.db.conn().await?;
-            let code = codes::check(app, &mut conn, user, &CODE, &code).await?;
-            Ok(Proof::Code(code))
+            match codes::check(app, &mut conn, user, &CODE, &code).await {
+                Err(wrong @ Error::Refused(_)) => {
+                    let entry = Entry::own(actor, AuditAction::Reauthenticated).failed();
+                    entry.record(app, &mut conn).await?;
+                    Err(wrong)
+                }
+                code => Ok(Proof::Code(code?)),
+            }
         }
     }
 }
@@ -119,6 +126,8 @@ pub async fn reauthenticate(
         proof.take(app, conn, actor).await?;
         let session = actor.session_id();
         let session = Session::reauthenticate(conn, session, second_factor, app.now()).await?;
+        let entry = Entry::own(actor, AuditAction::Reauthenticated);
+        entry.record(app, conn).await?;
         session.ok_or(Error::Unauthenticated)
     })
     .await

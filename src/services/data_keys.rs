@@ -30,14 +30,22 @@ pub async fn ensure(app: &App, conn: &mut Conn, user: Uuid) -> Result<DataKey> {
     if let Some(key) = find(app, conn, user).await? {
         return Ok(key);
     }
+    make(app, conn, user).await?;
+    // Of two that make one at once both use the same.
+    let key = find(app, conn, user).await?;
+    Ok(key.ok_or_else(|| anyhow::anyhow!("a data key was not kept"))?)
+}
+
+/// Makes the data key of `user`, unless there is one.
+///
+/// # Errors
+/// If the database refuses, or no key can be made.
+pub async fn make(app: &App, conn: &mut Conn, user: Uuid) -> Result<()> {
     let (_, wrapped_key, master) = app.master_keys.new_data_key(user)?;
     let row = WrappedKey {
         user_id: user,
         wrapped_key,
         master_key_id: master.to_vec(),
     };
-    row.insert_if_missing(conn, app.now()).await?;
-    // Of two that make one at once both use the same.
-    let key = find(app, conn, user).await?;
-    Ok(key.ok_or_else(|| anyhow::anyhow!("a data key was not kept"))?)
+    Ok(row.insert_if_missing(conn, app.now()).await?)
 }

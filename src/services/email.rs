@@ -19,6 +19,7 @@ use crate::models::session::{Session, SessionEndReason, SignInMethod};
 use crate::models::user::{AccountStatus, User};
 use crate::models::verification_token::{VerificationKind, VerificationToken};
 use crate::scalar::{DateTime, EmailAddress};
+use crate::services::audit::{AuditAction, Entry};
 use crate::services::devices;
 use crate::services::limits::{self, Limit};
 use crate::services::login::TokenDelivery;
@@ -75,6 +76,8 @@ pub async fn verify(
         VerificationToken::void(conn, token.user_id, kind, now).await?;
         let verified = User::verify_email(conn, token.user_id, &token.email, now).await?;
         let user = verified.ok_or_else(token_rejected)?;
+        let entry = Entry::from(client, AuditAction::EmailVerified).of(user);
+        entry.record(app, conn).await?;
         let credentials = Credentials::by_id(conn, user).await?;
         if credentials.is_some_and(|credentials| credentials.contested) {
             User::clear_password(conn, user, now).await?;
@@ -160,6 +163,8 @@ pub async fn request_change(
         };
         change.replace(conn).await?;
         VerificationToken::void(conn, user.id, VerificationKind::EmailChange, now).await?;
+        let entry = Entry::own(actor, AuditAction::EmailChangeRequested);
+        entry.record(app, conn).await?;
         let job = Job::ConfirmEmailChange {
             user: user.id,
             change: change.id,
@@ -197,6 +202,8 @@ pub async fn confirm_change(
             let spared = caller.map(Actor::session_id);
             let moved = move_to(conn, user.id, new, spared, now).await?;
             devices::note(conn, client, user.id, now).await?;
+            let entry = Entry::from(client, AuditAction::EmailChanged).of(user.id);
+            entry.record(app, conn).await?;
             let job = Job::EmailChanged {
                 user: user.id,
                 change: change.id,
@@ -224,6 +231,8 @@ pub async fn confirm_change(
         two_factor::take_off_younger(app, conn, client, moved.id, since).await?;
         devices::note(conn, client, moved.id, now).await?;
         EmailChange::drop_since(conn, moved.id, token.created_at).await?;
+        let entry = Entry::from(client, AuditAction::EmailChanged).of(moved.id);
+        entry.with("undone", true).record(app, conn).await?;
         let job = Job::EmailChangeUndone { user: moved.id };
         job.enqueue(conn, now).await?;
         Ok(moved)

@@ -12,6 +12,7 @@ use crate::db::Conn;
 use crate::error::{Error, Result};
 use crate::models::signing_key::{NewSigningKey, SigningKey};
 use crate::scalar::DateTime;
+use crate::services::audit::{AuditAction, Entry};
 
 /// When a new key begins to sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +83,9 @@ pub async fn rotate(app: &App, beginning: Beginning) -> Result<Rotation> {
                 return Ok(Rotation::Waiting(*waiting));
             }
             SigningKey::add(conn, &key).await?;
+            let entry = Entry::server(AuditAction::SigningKeyChanged);
+            let entry = entry.with("added", key.id.to_string());
+            entry.record(app, conn).await?;
             let keys = useful(app, &SigningKey::all(conn).await?, now);
             let added = keys.iter().find(|(times, _)| times.id == key.id);
             let (added, _) = added.ok_or_else(|| anyhow::anyhow!("the new key is not there"))?;
@@ -117,6 +121,9 @@ pub async fn remove(app: &App, id: Uuid) -> Result<Removal> {
                 return Ok(Removal::Needed);
             }
             SigningKey::remove(conn, id).await?;
+            let entry = Entry::server(AuditAction::SigningKeyChanged);
+            let entry = entry.with("removed", id.to_string());
+            entry.record(app, conn).await?;
             Ok(Removal::Removed)
         })
         .await?;

@@ -20,6 +20,7 @@ use crate::models::trusted_device::TrustedDevice;
 use crate::models::user::{AccountStatus, User};
 use crate::models::verification_token::{VerificationKind, VerificationToken};
 use crate::scalar::DateTime;
+use crate::services::audit::{AuditAction, Entry};
 use crate::services::limits::{self, Limit, Try};
 use crate::services::{devices, mails, password_policy, two_factor, validate};
 
@@ -59,11 +60,18 @@ pub async fn request_reset(app: &App, client: &ClientInfo, email: &str) -> Resul
     limits::take_mail(app, client, kind, &email).await?;
     let mut conn = app.db.conn().await?;
     let user = User::by_email(&mut conn, &email).await?;
-    // A job for nobody does nothing; writing it takes the same time.
-    let user = user.map_or_else(Uuid::now_v7, |user| user.id);
-    Ok(Job::ResetPassword { user }
-        .enqueue(&mut conn, app.now())
-        .await?)
+    conn.transaction(async |conn| {
+        let entry = Entry::from(client, AuditAction::PasswordResetRequested);
+        let entry = match &user {
+            Some(user) => entry.on(user.id),
+            None => entry.failed(),
+        };
+        entry.record(app, conn).await?;
+        // A job for nobody does nothing; writing it takes the same time.
+        let user = user.map_or_else(Uuid::now_v7, |user| user.id);
+        Ok(Job::ResetPassword { user }.enqueue(conn, app.now()).await?)
+    })
+    .await
 }
 
 /// Sets a new password by a mailed token, and ends every session of the account. An account that
@@ -107,6 +115,9 @@ pub async fn reset(
             .await?
             .ok_or_else(mails::token_rejected)?;
         replaced(app, conn, &user, former, None, now).await?;
+        let entry = Entry::from(client, AuditAction::PasswordChanged).of(user.id);
+        let entry = entry.with("by", kind.as_str());
+        entry.record(app, conn).await?;
         // Strangers' tries do not count against who comes from here.
         devices::note(conn, client, user.id, now).await?;
         Ok(user)
@@ -151,6 +162,8 @@ pub async fn change(app: &App, actor: &Actor, input: ChangePasswordInput) -> Res
             return Err(Error::Unauthenticated);
         }
         replaced(app, conn, &user, verified, Some(session), now).await?;
+        let entry = Entry::own(actor, AuditAction::PasswordChanged);
+        entry.record(app, conn).await?;
         Ok(user)
     })
     .await
@@ -176,7 +189,12 @@ pub async fn confirm(
     let stored = credentials.hashed_password.clone();
     match app.verify_password(password.into(), stored).await {
         Ok(Verdict::Right(_)) => {}
-        Ok(Verdict::Wrong) => return Err(wrong_password(path)),
+        Ok(Verdict::Wrong) => {
+            let conn = &mut *app.db.conn().await?;
+            let entry = Entry::own(actor, AuditAction::Reauthenticated).failed();
+            entry.record(app, conn).await?;
+            return Err(wrong_password(path));
+        }
         Err(error) => {
             attempt.give_back(app).await?;
             return Err(error);

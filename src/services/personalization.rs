@@ -10,6 +10,7 @@ use crate::error::{Error, Result, UserError, UserErrorCode};
 use crate::models::permission::SystemPermission;
 use crate::models::personalization::{Personalization, PersonalizationChanges};
 use crate::models::user::User;
+use crate::services::audit::{AuditAction, Entry};
 use crate::services::profile::checked;
 use crate::services::validate::{self, Problems};
 
@@ -65,6 +66,9 @@ pub async fn update(
             .await?
             .pop()
             .ok_or_else(not_found)?;
+        let entry = Entry::by(actor, AuditAction::ProfileUpdated).on(user);
+        let entry = entry.with("of", "personalization");
+        entry.record(app, conn).await?;
         Ok((
             account,
             Personalization::upsert(conn, user, &changes, now).await?,

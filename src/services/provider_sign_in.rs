@@ -135,7 +135,7 @@ impl Arrival<'_> {
                 if proved.is_none_or(|email| !email.eq_ignore_ascii_case(&account.email)) {
                     return Ok(Step::Unproved(account.email));
                 }
-                self.take_over(app, conn, &account).await?;
+                self.take_over(app, conn, client, &account).await?;
                 let sign_in = self.admit(app, conn, client, user, true).await?;
                 Ok(sign_in.map_or(Step::Again, Step::In))
             }
@@ -238,7 +238,7 @@ impl Arrival<'_> {
             if !may_open {
                 return Ok(Err(Step::Stranger));
             }
-            let opened = self.open(app, conn, &email).await?;
+            let opened = self.open(app, conn, client, &email).await?;
             return Ok(opened.map(|user| (user, true)).ok_or(Step::Again));
         };
         let account = User::lock(conn, found.id).await?;
@@ -250,7 +250,7 @@ impl Arrival<'_> {
             AccountStatus::Deactivated => return Ok(Err(Step::Closed(account.id))),
             AccountStatus::Pending => {
                 require_no_more(app)?;
-                self.take_over(app, conn, &account).await?;
+                self.take_over(app, conn, client, &account).await?;
             }
             AccountStatus::Active if account.email_verified_at.is_none() => {
                 return Err(sign_in_first());
@@ -273,12 +273,23 @@ impl Arrival<'_> {
     }
 
     /// Opens an account without a password.
-    async fn open(&self, app: &App, conn: &mut Conn, email: &str) -> Result<Option<Uuid>> {
+    async fn open(
+        &self,
+        app: &App,
+        conn: &mut Conn,
+        client: &ClientInfo,
+        email: &str,
+    ) -> Result<Option<Uuid>> {
         let name = self.full_name(email);
         let new = new_user(app, email, &name);
-        let Some(user) = registration::insert_account(conn, &new, None, None).await? else {
+        let Some(user) = registration::insert_account(app, conn, &new, None, None).await? else {
             return Ok(None);
         };
+        Entry::from(client, AuditAction::AccountCreated)
+            .of(user.id)
+            .with("provider", self.provider.slug.clone())
+            .record(app, conn)
+            .await?;
         let tied = self.identity(app, user.id).insert_if_missing(conn).await?;
         // None: tied at the same moment to another account. Nothing of this one must stay.
         tied.map(|_| Some(user.id)).ok_or(Error::Unavailable)
@@ -286,7 +297,13 @@ impl Arrival<'_> {
 
     /// Gives an account that waits for its address to be proved to who has proved it. Whoever registered with
     /// the address may be a stranger: nothing that they typed in counts any more.
-    async fn take_over(&self, app: &App, conn: &mut Conn, account: &User) -> Result<()> {
+    async fn take_over(
+        &self,
+        app: &App,
+        conn: &mut Conn,
+        client: &ClientInfo,
+        account: &User,
+    ) -> Result<()> {
         let now = app.now();
         let name = self.full_name(&account.email);
         let new = new_user(app, &account.email, &name);
@@ -296,7 +313,11 @@ impl Arrival<'_> {
         let kind = VerificationKind::EmailVerification;
         VerificationToken::void(conn, account.id, kind, now).await?;
         User::verify_email(conn, account.id, &account.email, now).await?;
-        Ok(())
+        Entry::from(client, AuditAction::EmailVerified)
+            .of(account.id)
+            .with("provider", self.provider.slug.clone())
+            .record(app, conn)
+            .await
     }
 
     fn identity(&self, app: &App, user: Uuid) -> NewIdentity<'_> {

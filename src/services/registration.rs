@@ -17,6 +17,8 @@ use crate::models::role::Role;
 use crate::models::user::{AccountStatus, NewUser, User};
 use crate::models::verification_token::{VerificationKind, VerificationToken};
 use crate::scalar::{Date, DateTime};
+use crate::services::audit::{AuditAction, Entry};
+use crate::services::data_keys;
 use crate::services::limits::{self, Limit};
 use crate::services::password_policy::{self, Person};
 use crate::services::validate::{self, Problems};
@@ -73,10 +75,17 @@ pub async fn register(app: &App, client: &ClientInfo, input: RegisterInput) -> R
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
         let new = form.new_user(&hash, AccountStatus::Pending, now);
-        let (job, opened) = match open_account(conn, &form, &new).await? {
-            Some(user) => (Job::VerifyEmail { user: user.id }, true),
-            None => (again(conn, &form, &new, same.as_deref()).await?, false),
+        let (job, owner, opened) = match open_account(app, conn, &form, &new).await? {
+            Some(user) => (Job::VerifyEmail { user: user.id }, user.id, true),
+            None => {
+                let (job, owner) = again(conn, &form, &new, same.as_deref()).await?;
+                (job, owner, false)
+            }
         };
+        // With an address that has an account it is a try, which its owner finds among the activity.
+        let entry = Entry::from(client, AuditAction::AccountCreated).on(owner);
+        let entry = if opened { entry } else { entry.failed() };
+        entry.record(app, conn).await?;
         // A mail that comes too early waits: the link in the one before is void by now.
         let run_at = if opened { now } else { due_at };
         Ok(job.enqueue_for(conn, run_at, now).await?)
@@ -89,7 +98,12 @@ pub async fn register(app: &App, client: &ClientInfo, input: RegisterInput) -> R
 /// Where that account was never proved, the new registration takes its place. Whoever registered before
 /// or after, perhaps with somebody else's address, is not let in by the owner's click: of two different
 /// passwords none is believed. Where the account is open, it stays as it is, and its owner is told.
-async fn again(conn: &mut Conn, form: &Form, new: &NewUser<'_>, same: Option<&str>) -> Result<Job> {
+async fn again(
+    conn: &mut Conn,
+    form: &Form,
+    new: &NewUser<'_>,
+    same: Option<&str>,
+) -> Result<(Job, Uuid)> {
     let now = new.created_at;
     let owner = owner_of(conn, form, now).await?;
     if owner.status == AccountStatus::Pending {
@@ -102,12 +116,12 @@ async fn again(conn: &mut Conn, form: &Form, new: &NewUser<'_>, same: Option<&st
         };
         Profile::update(conn, owner.id, &changes, None, now).await?;
         VerificationToken::void(conn, owner.id, VerificationKind::EmailVerification, now).await?;
-        return Ok(Job::VerifyEmail { user: owner.id });
+        return Ok((Job::VerifyEmail { user: owner.id }, owner.id));
     }
     if let Some(hash) = new.hashed_password {
         RegistrationClaim::put(conn, owner.id, hash, now).await?;
     }
-    Ok(Job::AlreadyRegistered { user: owner.id })
+    Ok((Job::AlreadyRegistered { user: owner.id }, owner.id))
 }
 
 /// Opens an account whose address the operator vouches for, with the role `admin` where asked.
@@ -121,6 +135,7 @@ pub async fn create_by_operator(app: &App, input: RegisterInput, admin: bool) ->
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
         let Some(user) = open_account(
+            app,
             conn,
             &form,
             &form.new_user(&hash, AccountStatus::Active, now),
@@ -141,6 +156,8 @@ pub async fn create_by_operator(app: &App, input: RegisterInput, admin: bool) ->
                 .ok_or_else(|| anyhow::anyhow!("there is no role admin"))?;
             Role::assign(conn, role.id, user.id, None, now).await?;
         }
+        let entry = Entry::server(AuditAction::AccountCreated).on(user.id);
+        entry.with("admin", admin).record(app, conn).await?;
         Ok::<_, Error>(user)
     })
     .await
@@ -256,14 +273,19 @@ impl Form {
 ///
 /// # Errors
 /// `TAKEN` for a username that is kept for somebody.
-async fn open_account(conn: &mut Conn, form: &Form, new: &NewUser<'_>) -> Result<Option<User>> {
+async fn open_account(
+    app: &App,
+    conn: &mut Conn,
+    form: &Form,
+    new: &NewUser<'_>,
+) -> Result<Option<User>> {
     if let Some(username) = &form.username
         && User::is_reserved(conn, username, None).await?
     {
         return Err(username_taken().into());
     }
     let (timezone, language) = (form.timezone.as_deref(), form.language.as_deref());
-    insert_account(conn, new, timezone, language).await
+    insert_account(app, conn, new, timezone, language).await
 }
 
 /// Writes an account, its profile and its default roles; `None` where address or username is in use.
@@ -271,6 +293,7 @@ async fn open_account(conn: &mut Conn, form: &Form, new: &NewUser<'_>) -> Result
 /// # Errors
 /// If the database refuses.
 pub async fn insert_account(
+    app: &App,
     conn: &mut Conn,
     new: &NewUser<'_>,
     timezone: Option<&str>,
@@ -289,6 +312,8 @@ pub async fn insert_account(
     };
     profile.insert(conn).await?;
     Role::assign_defaults(conn, user.id, now).await?;
+    // At once, so that what is sealed for the account later is no more work than for another.
+    data_keys::make(app, conn, user.id).await?;
     Ok(Some(user))
 }
 

@@ -19,6 +19,7 @@ use crate::models::session::{Session, SessionEndReason, SignInMethod};
 use crate::models::trusted_device::TrustedDevice;
 use crate::models::user::{AccountStatus, User};
 use crate::scalar::DateTime;
+use crate::services::audit::{AuditAction, Entry};
 use crate::services::{account, limits, two_factor};
 
 /// The prefix of refresh tokens.
@@ -160,7 +161,7 @@ pub async fn write_uses(app: &App) -> Result<()> {
 ///
 /// # Errors
 /// `TOKEN_REJECTED`.
-pub async fn refresh(app: &App, token: &str) -> Result<SignedIn> {
+pub async fn refresh(app: &App, client: &ClientInfo, token: &str) -> Result<SignedIn> {
     let now = app.now();
     let old = TokenHash::of(token);
     let salt = random::<32>();
@@ -201,6 +202,10 @@ pub async fn refresh(app: &App, token: &str) -> Result<SignedIn> {
             Job::SessionReuse { user: user_id }
                 .enqueue(conn, now)
                 .await?;
+            // One of two who have it showed it; who of them is the owner nobody knows.
+            let entry = Entry::from(client, AuditAction::RefreshTokenReused).on(user_id);
+            let entry = entry.denied().with("session", id.to_string());
+            entry.record(app, conn).await?;
         }
         Ok::<_, Error>(())
     })
@@ -227,7 +232,7 @@ pub enum Leaving<'a> {
 ///
 /// # Errors
 /// If the database cannot answer.
-pub async fn logout(app: &App, leaving: Option<Leaving<'_>>) -> Result<i32> {
+pub async fn logout(app: &App, client: &ClientInfo, leaving: Option<Leaving<'_>>) -> Result<i32> {
     let now = app.now();
     let mut conn = app.db.conn().await?;
     let session = match leaving {
@@ -240,8 +245,17 @@ pub async fn logout(app: &App, leaving: Option<Leaving<'_>>) -> Result<i32> {
         }
     };
     let Some(session) = session else { return Ok(0) };
-    let ended = Session::revoke(&mut conn, session, SessionEndReason::Logout, now).await?;
-    Ok(ended.into())
+    conn.transaction(async |conn| {
+        let owner = Session::live_by_ids(conn, &[session], now).await?.pop();
+        let ended = Session::revoke(conn, session, SessionEndReason::Logout, now).await?;
+        if let Some(owner) = owner.filter(|_| ended) {
+            let entry = Entry::from(client, AuditAction::Logout).of(owner.user_id);
+            let entry = entry.with("session", session.to_string());
+            entry.record(app, conn).await?;
+        }
+        Ok(ended.into())
+    })
+    .await
 }
 
 /// Ends every session of the caller, or every other one, and a move to another address that waits to be
@@ -260,7 +274,10 @@ pub async fn logout_all(app: &App, actor: &Actor, keep_current: bool) -> Result<
         EmailChange::abandon(conn, user, now).await?;
         // Whoever signs out everywhere may have lost one of them.
         TrustedDevice::delete_all(conn, user).await?;
-        Ok(i32::try_from(ended).unwrap_or(i32::MAX))
+        let ended = i32::try_from(ended).unwrap_or(i32::MAX);
+        let entry = Entry::own(actor, AuditAction::Logout).with("sessions", ended);
+        entry.record(app, conn).await?;
+        Ok(ended)
     })
     .await
 }
@@ -289,6 +306,9 @@ pub async fn revoke(app: &App, actor: &Actor, session: Option<Uuid>) -> Result<U
         // Whoever held the session may have asked for a move to an address of their own.
         EmailChange::abandon(conn, session.user_id, now).await?;
         if Session::revoke(conn, id, reason, now).await? {
+            let entry = Entry::by(actor, AuditAction::SessionRevoked).on(session.user_id);
+            let entry = entry.with("session", id.to_string());
+            entry.record(app, conn).await?;
             Ok(id)
         } else {
             Err(not_found())

@@ -18,6 +18,7 @@ use crate::models::trusted_device::TrustedDevice;
 use crate::models::two_factor_challenge::TwoFactorChallenge;
 use crate::models::user::{AccountStatus, User};
 use crate::scalar::DateTime;
+use crate::services::audit::{AuditAction, Entry};
 use crate::services::limits::Try;
 use crate::services::login::TokenDelivery;
 use crate::services::session::{self, REFRESH_PREFIX, SignedIn};
@@ -235,6 +236,13 @@ pub async fn finish(
         };
         job.enqueue(conn, now).await?;
     }
+    let methods = opening.methods.iter().map(|method| method.as_str());
+    Entry::from(client, AuditAction::Login)
+        .of(user.id)
+        .with("methods", methods.collect::<Vec<_>>())
+        .with("session", opened.id.to_string())
+        .record(app, conn)
+        .await?;
     let signed_in = session::signed_in(app, conn, user, opened, refresh_token).await?;
     Ok(Some(SignIn::SignedIn(Box::new(signed_in))))
 }

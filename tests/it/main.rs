@@ -4,7 +4,9 @@ mod harness;
 
 mod access;
 mod access_token;
+
 mod account_status;
+mod audit;
 mod cleaning;
 mod cli;
 mod client_info;

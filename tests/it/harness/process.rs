@@ -14,6 +14,7 @@ use clap::Args as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use tempfile::TempDir;
 
+use crate::harness::app::MASTER_KEY;
 use crate::harness::postgres::{Postgres, signal};
 
 /// How long anything may take before its test fails.
@@ -56,9 +57,10 @@ impl Program {
         Self { home, settings }
     }
 
-    /// An installation on this database.
+    /// An installation on this database, with the master key of all tests.
     pub fn on(url: &SecretString) -> Self {
-        Self::new().with("DATABASE_URL", url.expose_secret())
+        let installation = Self::new().with("DATABASE_URL", url.expose_secret());
+        installation.with("CARDEA_MASTER_KEY", MASTER_KEY)
     }
 
     /// Sets a variable; the last value holds.

@@ -140,7 +140,14 @@ impl Db {
         .get_result(&mut conn)
         .await
         .context("the database does not tell its version")?;
-        refuse_old(version)
+        refuse_old(version)?;
+        let has_trigrams = diesel::select(diesel::dsl::sql::<diesel::sql_types::Bool>(
+            "EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_trgm')",
+        ))
+        .get_result(&mut conn)
+        .await
+        .context("the database does not tell its extensions")?;
+        refuse_bare(has_trigrams)
     }
 
     /// Whether the newest migration of this build was run.
@@ -386,6 +393,17 @@ fn refuse_old(server_version_num: i32) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The search of accounts needs an extension that some systems package apart.
+fn refuse_bare(has_trigrams: bool) -> anyhow::Result<()> {
+    if !has_trigrams {
+        bail!(
+            "the database lacks the extension pg_trgm; install the contrib package of PostgreSQL (Fedora: \
+             `sudo dnf install postgresql-contrib`)"
+        );
+    }
+    Ok(())
+}
+
 fn session_setup(statement_timeout_secs: u32) -> String {
     format!(
         "SET statement_timeout = '{statement_timeout_secs}s'; SET lock_timeout = '2s'; \
@@ -398,12 +416,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_postgresql_that_is_too_old_is_refused_by_its_version() {
+    fn a_postgresql_that_is_too_old_or_too_bare_is_refused() {
         let old = refuse_old(140_019).expect_err("14.19 is too old");
         assert_eq!(
             old.to_string(),
             "the database is PostgreSQL 14; Cardea needs 15 or newer"
         );
+        let bare = refuse_bare(false).expect_err("it cannot search");
+        assert!(bare.to_string().contains("postgresql-contrib"), "{bare}");
+        assert!(refuse_bare(true).is_ok());
         assert!(refuse_old(150_000).is_ok() && refuse_old(180_001).is_ok());
     }
 }

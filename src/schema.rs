@@ -370,6 +370,7 @@ diesel::table! {
         closed_by -> Nullable<Text>,
         closed_reason -> Nullable<Text>,
         contested -> Bool,
+        search_text -> Text,
     }
 }
 

@@ -167,7 +167,7 @@ fn not_found(setting: Option<&Path>, made_by: Option<u32>, unfit: &[Binaries]) -
         None => anyhow!(
             "{place} has no PostgreSQL {OLDEST} or newer (found: {seen}); install it \
              (Debian, Ubuntu: `sudo apt install postgresql`; Fedora: `sudo dnf install \
-             postgresql-server`; macOS: `brew install postgresql@17`), or set DATABASE_URL to \
+             postgresql-server postgresql-contrib`; macOS: `brew install postgresql@17`), or set DATABASE_URL to \
              a database of yours"
         ),
     }

@@ -30,6 +30,7 @@ pub mod statistics;
 pub mod turn;
 pub mod two_factor;
 pub mod user;
+pub mod user_page;
 pub mod verification;
 pub mod viewer;
 pub mod witness;

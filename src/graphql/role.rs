@@ -9,7 +9,7 @@ use crate::graphql::error::settle;
 use crate::graphql::loader::{PermissionsOfRole, RoleById};
 use crate::graphql::node::Kind;
 use crate::graphql::page::{PageArguments, SortDirection};
-use crate::graphql::user::{UserConnection, UserOrder, connection};
+use crate::graphql::user_page::{UserConnection, UserOrder, connection};
 use crate::models::permission::{Permission, SystemPermission};
 use crate::models::role::Role;
 use crate::models::user::User;

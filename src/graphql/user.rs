@@ -1,20 +1,22 @@
 //! `User`: the account as clients see it, alone and in pages.
 
-use async_graphql::{Context, ID, InputObject, Object, OneofObject, SimpleObject};
+use async_graphql::{Context, ID, InputObject, Object, OneofObject};
+use unicode_normalization::UnicodeNormalization as _;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::graphql::access::Owner;
 use crate::graphql::audit::{self, AuditEventConnection};
 use crate::graphql::context::ContextExt as _;
-use crate::graphql::directive::{cost, list_size, page_arguments, public, requires_permission};
+use crate::graphql::directive::{list_size, page_arguments, public, requires_permission};
 use crate::graphql::loader::{
     BackgroundOf, IdentitiesOf, PasskeysOf, PermissionNamesOf, PersonalizationOf, ProfileOf,
     RolesOf, TwoFactorOf, UserById, VerificationsOf,
 };
 use crate::graphql::node::Kind;
-use crate::graphql::page::{self, DateTimeRange, PageArguments, PageInfo, SortDirection};
+use crate::graphql::page::{DateTimeRange, PageArguments};
 use crate::graphql::session::{self, SessionConnection};
+use crate::graphql::user_page::{NEWEST_FIRST, UserConnection, UserOrder, connection};
 use crate::models::background::Background;
 use crate::models::identity::Identity;
 use crate::models::passkey::Passkey;
@@ -24,10 +26,10 @@ use crate::models::profile::Profile;
 use crate::models::role::Role;
 use crate::models::two_factor::TwoFactorState;
 use crate::models::user::{AccountStatus, User};
-use crate::models::user_page::{Position, UserFilter, UserOrderField, position};
+use crate::models::user_page::UserFilter;
 use crate::models::verification_token::VerificationToken;
 use crate::scalar::{Date, DateTime, EmailAddress, Url};
-use crate::services::users::{self, Lookup, PageRequest};
+use crate::services::users::{self, Lookup};
 
 /// A person with an account.
 #[Object]
@@ -294,134 +296,11 @@ pub struct UserFilterInput {
     pub two_factor_enabled: Option<bool>,
 }
 
-/// Order of a list of accounts. Ties are broken by id, so pages never overlap.
-#[derive(InputObject, Clone, Copy)]
-pub struct UserOrder {
-    /// Which way.
-    #[graphql(default_with = "SortDirection::Desc")]
-    pub direction: SortDirection,
-    /// By what.
-    pub field: UserOrderField,
-}
-
-const NEWEST_FIRST: UserOrder = UserOrder {
-    direction: SortDirection::Desc,
-    field: UserOrderField::CreatedAt,
-};
-
-/// Page of accounts.
-pub struct UserConnection {
-    page: users::Page,
-    order: UserOrderField,
-    filter: UserFilter,
-}
-
-/// Page of accounts.
-#[Object]
-impl UserConnection {
-    /// The accounts with their cursors.
-    async fn edges(&self) -> Vec<UserEdge> {
-        let edge = |user: &User| UserEdge {
-            cursor: cursor(user, self.order),
-            node: user.clone(),
-        };
-        self.page.users.iter().map(edge).collect()
-    }
-
-    /// The accounts.
-    async fn nodes(&self) -> &[User] {
-        &self.page.users
-    }
-
-    /// Where the page lies within the list.
-    async fn page_info(&self) -> PageInfo {
-        PageInfo {
-            end_cursor: self.page.users.last().map(|user| cursor(user, self.order)),
-            has_next_page: self.page.has_next,
-            has_previous_page: self.page.has_previous,
-            start_cursor: self.page.users.first().map(|user| cursor(user, self.order)),
-        }
-    }
-
-    /// All accounts that match, counted only when selected.
-    #[graphql(directive = cost::apply(20))]
-    async fn total_count(&self, ctx: &Context<'_>) -> Result<i32> {
-        let count = users::count(ctx.app(), &self.filter).await?;
-        Ok(i32::try_from(count).unwrap_or(i32::MAX))
-    }
-}
-
-/// One account in a page.
-#[derive(SimpleObject)]
-pub struct UserEdge {
-    /// Where the account stands in the list; for `after` and `before`.
-    cursor: String,
-    /// The account.
-    node: User,
-}
-
-/// A cursor names its order too, so that one of another order is refused.
-fn cursor(user: &User, order: UserOrderField) -> String {
-    let Position { key, id } = position(user, order);
-    page::encode(&(order.as_str(), key, id))
-}
-
-fn read_cursor(cursor: Option<&String>, order: UserOrderField) -> Result<Option<Position>> {
-    let Some(cursor) = cursor else {
-        return Ok(None);
-    };
-    let (field, key, id): (String, String, Uuid) = page::decode(cursor)?;
-    // Exactly what this server writes, and nothing that only looks alike.
-    let instant = |key: &str| {
-        chrono::DateTime::parse_from_rfc3339(key).is_ok_and(|at| at.to_utc().to_rfc3339() == key)
-    };
-    let key_fits = match order {
-        UserOrderField::CreatedAt => instant(&key),
-        UserOrderField::LastLoginAt => key == "-infinity" || instant(&key),
-        UserOrderField::Email | UserOrderField::Username => !key.contains('\0'),
-    };
-    if field == order.as_str() && key_fits {
-        Ok(Some(Position { key, id }))
-    } else {
-        Err(Error::BadInput(
-            "This is no cursor of this list.".to_owned(),
-        ))
-    }
-}
-
-/// A page of the accounts that match `filter`.
-///
-/// # Errors
-/// [`Error::BadInput`] for malformed arguments.
-pub async fn connection(
-    ctx: &Context<'_>,
-    arguments: PageArguments,
-    filter: UserFilter,
-    order: UserOrder,
-) -> Result<UserConnection> {
-    let (limit, backward) = arguments.size()?;
-    let request = PageRequest {
-        field: order.field,
-        descending: order.direction == SortDirection::Desc,
-        after: read_cursor(arguments.after.as_ref(), order.field)?,
-        before: read_cursor(arguments.before.as_ref(), order.field)?,
-        filter,
-        limit,
-        backward,
-    };
-    let page = users::page(ctx.app(), &request).await?;
-    Ok(UserConnection {
-        page,
-        order: order.field,
-        filter: request.filter,
-    })
-}
-
 fn filter(input: UserFilterInput, search: Option<String>) -> Result<UserFilter> {
     let words: Vec<String> = search
         .iter()
         .flat_map(|text| text.split_whitespace())
-        .map(str::to_owned)
+        .map(|word| word.nfc().collect())
         .collect();
     if words.len() > 8 || search.is_some_and(|text| text.chars().count() > 200) {
         return Err(Error::BadInput(
@@ -478,8 +357,11 @@ impl UserQuery {
         users::find(ctx.app(), ctx.actor()?, lookup).await
     }
 
-    /// Accounts, 20 a page unless asked otherwise, at most 100. `search` looks for the
-    /// words in user name, mail address and names.
+    /// Accounts, 20 a page unless asked otherwise, at most 100.
+    ///
+    /// `search` takes up to 8 words, whatever their case; each must stand in user name, mail address or one of the
+    /// names. A word with three letters or digits in a row is found anywhere in them, any other one where a name
+    /// begins. A word without a letter or digit finds nothing.
     #[graphql(
         directive = requires_permission::apply(SystemPermission::ReadAll, false),
         directive = list_size::apply(20, page_arguments()),

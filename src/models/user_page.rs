@@ -1,10 +1,12 @@
 //! Lists of accounts: filters, search, orders and keyset pages over `users`.
 
-use diesel::dsl::{exists, not, sql};
+use diesel::dsl::{AsSelect, exists, not, sql};
 use diesel::expression::BoxableExpression;
+use diesel::internal::table_macro::{BoxedSelectStatement, FromClause};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::{BigInt, Bool, Json, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -29,7 +31,7 @@ text_enum! {
 }
 
 /// Which accounts; all conditions must hold.
-#[derive(Default, Clone, Debug)]
+#[derive(Default, Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "each is a column or said beside it")]
 pub struct UserFilter {
     /// Spans are half open: from the first, before the second.
@@ -43,50 +45,97 @@ pub struct UserFilter {
     pub two_factor_enabled: Option<bool>,
     /// Holds any of these roles.
     pub roles: Option<Vec<Uuid>>,
-    /// Words that must each stand in username, address or one of the names.
+    /// Words that must each stand in username, address or one of the names: anywhere where three letters
+    /// or digits stand together in the word, else where a name begins.
     pub words: Vec<String>,
 }
 
 /// From the first instant on, before the second.
 pub type Span = (Option<DateTime>, Option<DateTime>);
 
-/// Where a page begins: the key of its neighbour in the order, and its id.
+/// Where a page begins: the key of its neighbour in the order, and its id, which breaks ties.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// The value of the order's field, as text.
-    pub key: String,
-    /// The id, which breaks ties.
+    /// What the neighbour has in the column of the order.
+    pub key: Key,
+    /// Its id.
     pub id: Uuid,
 }
 
-type Condition = Box<dyn BoxableExpression<users::table, Pg, SqlType = Bool>>;
+/// The value of the column that a list is ordered by, as it stands in the row: what the order makes
+/// of it, such as lower case, is left to the database, so that both sides of a comparison agree
+/// whatever its collation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// Of an instant; null where there is none.
+    Instant(Option<DateTime>),
+    /// Of a text; null where there is none.
+    Text(Option<String>),
+}
 
-/// The value that an account has in an order. Nulls are stand-ins that no account has, so that
-/// one comparison of pairs serves for every order.
-fn key_sql(field: UserOrderField) -> (&'static str, &'static str) {
+/// A piece of a list of accounts.
+#[derive(Clone, Debug)]
+pub struct Slice {
+    /// Which accounts.
+    pub filter: UserFilter,
+    /// The order.
+    pub field: UserOrderField,
+    /// The order is turned round.
+    pub descending: bool,
+    /// Begins right behind this position.
+    pub after: Option<Position>,
+    /// Ends right before this position.
+    pub before: Option<Position>,
+    /// Most accounts.
+    pub limit: i64,
+}
+
+type Condition = Box<dyn BoxableExpression<users::table, Pg, SqlType = Bool>>;
+type Users<'a, S> = BoxedSelectStatement<'a, S, FromClause<users::table>, Pg>;
+
+/// What an order compares, in two pieces around the column. Nulls are stand-ins that no account has, so
+/// that one comparison of pairs serves for every order; and each has an index of just this expression.
+fn key_sql(field: UserOrderField) -> (&'static str, &'static str, &'static str) {
     match field {
-        UserOrderField::CreatedAt => ("users.created_at", "timestamptz"),
-        UserOrderField::Email => ("lower(users.email)", "text"),
-        UserOrderField::LastLoginAt => {
-            ("coalesce(users.last_login_at, '-infinity')", "timestamptz")
-        }
-        UserOrderField::Username => ("coalesce(lower(users.username), '')", "text"),
+        UserOrderField::CreatedAt => ("", "users.created_at", ""),
+        UserOrderField::Email => ("lower(", "users.email", ")"),
+        UserOrderField::LastLoginAt => ("coalesce(", "users.last_login_at", ", '-infinity')"),
+        UserOrderField::Username => ("coalesce(lower(", "users.username", "), '')"),
     }
 }
 
 /// The position of `user` in the order of `field`.
 #[must_use]
 pub fn position(user: &User, field: UserOrderField) -> Position {
-    let instant = |instant: DateTime| instant.to_rfc3339();
     let key = match field {
-        UserOrderField::CreatedAt => instant(user.created_at),
-        UserOrderField::Email => user.email.to_lowercase(),
-        UserOrderField::LastLoginAt => user
-            .last_login_at
-            .map_or_else(|| "-infinity".to_owned(), instant),
-        UserOrderField::Username => user.username.as_deref().unwrap_or_default().to_lowercase(),
+        UserOrderField::CreatedAt => Key::Instant(Some(user.created_at)),
+        UserOrderField::Email => Key::Text(Some(user.email.0.clone())),
+        UserOrderField::LastLoginAt => Key::Instant(user.last_login_at),
+        UserOrderField::Username => Key::Text(user.username.clone()),
     };
     Position { key, id: user.id }
+}
+
+/// The account lies behind `position`, in the direction of `comparison`.
+fn behind(position: &Position, field: UserOrderField, comparison: &str) -> Condition {
+    let (open, column, close) = key_sql(field);
+    let pair = sql::<Bool>(&format!(
+        "({open}{column}{close}, users.id) {comparison} ({open}"
+    ));
+    match &position.key {
+        Key::Instant(at) => Box::new(
+            pair.bind::<Nullable<Timestamptz>, _>(*at)
+                .sql(&format!("{close}, "))
+                .bind::<SqlUuid, _>(position.id)
+                .sql(")"),
+        ),
+        Key::Text(text) => Box::new(
+            pair.bind::<Nullable<Text>, _>(text.clone())
+                .sql(&format!("{close}, "))
+                .bind::<SqlUuid, _>(position.id)
+                .sql(")"),
+        ),
+    }
 }
 
 fn conditions(filter: &UserFilter) -> Vec<Condition> {
@@ -105,7 +154,10 @@ fn conditions(filter: &UserFilter) -> Vec<Condition> {
     };
     span("users.coaching_start_date", filter.coaching_start_date);
     span("users.created_at", filter.created_at);
-    span("users.last_login_at", filter.last_login_at);
+    // As the index has it; what stands there for never is no instant and in no span.
+    let (from, to) = filter.last_login_at;
+    let ever = from.or(to.and(Some(DateTime(chrono::DateTime::UNIX_EPOCH))));
+    span("coalesce(users.last_login_at, '-infinity')", (ever, to));
     if let Some(verified) = filter.email_verified {
         all.push(if verified {
             Box::new(users::email_verified_at.is_not_null())
@@ -143,60 +195,177 @@ fn conditions(filter: &UserFilter) -> Vec<Condition> {
         )));
     }
     for word in &filter.words {
-        let pattern = format!(
-            "%{}%",
-            word.replace('\\', "\\\\")
-                .replace('%', "\\%")
-                .replace('_', "\\_")
-        );
+        if !word.contains(char::is_alphanumeric) {
+            // The index knows letters and digits alone, and looking through every account is no search.
+            all.push(Box::new(sql::<Bool>("false")));
+            continue;
+        }
         all.push(Box::new(
-            sql::<Bool>(
-                "concat_ws(' ', users.username, users.email, users.full_name, users.first_name, users.last_name) ILIKE ",
-            )
-            .bind::<Text, _>(pattern),
+            sql::<Bool>("users.search_text LIKE lower(")
+                .bind::<Text, _>(pattern(word))
+                .sql(")"),
         ));
     }
     all
 }
 
+/// The index holds groups of three letters or digits. A word in which no such group stands is looked for
+/// where a name begins: the blank before it makes a group.
+fn pattern(word: &str) -> String {
+    let anywhere = word
+        .split(|c: char| !c.is_alphanumeric())
+        .any(|part| part.chars().count() >= 3);
+    let literal = word
+        .replace('\\', "\\\\")
+        .replace('%', "\\%")
+        .replace('_', "\\_");
+    format!("%{}{literal}%", if anywhere { "" } else { " " })
+}
+
+/// Up to so many accounts are gathered and sorted. It takes a fraction of a second, wherever in the order they lie.
+const GATHERED: i64 = 100_000;
+
+/// A query for the accounts of a slice.
+///
+/// PostgreSQL can walk along the index of the order until enough accounts match, or gather all that match
+/// and sort them. It believes that those that match are spread evenly along the order, and so prefers to
+/// walk; where they all lie at the far end, it walks past everybody. A subquery with `OFFSET 0` is
+/// planned by itself, without the order, and forces the second way.
+struct Page {
+    matching: Users<'static, UserColumns>,
+    order: String,
+    gathered: bool,
+}
+
+type UserColumns = <AsSelect<User, Pg> as Expression>::SqlType;
+
+impl Page {
+    /// The query in the form that is best for it, which the database is asked to estimate.
+    async fn planned(conn: &mut Conn, slice: &Slice) -> QueryResult<Self> {
+        let (open, column, close) = key_sql(slice.field);
+        let direction = if slice.descending { "DESC" } else { "ASC" };
+        let limit = slice.limit;
+        let order = format!(
+            " ORDER BY {open}{column}{close} {direction}, users.id {direction} LIMIT {limit}"
+        );
+        let gathered = slice.filter.lies_apart(slice.field) && {
+            let estimate = Explained("", matching(slice));
+            let plan: serde_json::Value = estimate.get_result(conn).await?;
+            let rows = plan[0]["Plan"]["Plan Rows"].as_i64();
+            rows.is_some_and(|rows| rows <= GATHERED)
+        };
+        Ok(Self {
+            matching: matching(slice),
+            order,
+            gathered,
+        })
+    }
+}
+
+/// All accounts of the list between the ends of `slice`, in no order.
+fn matching(slice: &Slice) -> Users<'static, UserColumns> {
+    let (ahead, back) = if slice.descending {
+        ("<", ">")
+    } else {
+        (">", "<")
+    };
+    let mut query = users::table.select(User::as_select()).into_boxed();
+    for condition in conditions(&slice.filter) {
+        query = query.filter(condition);
+    }
+    for (position, comparison) in [(&slice.after, ahead), (&slice.before, back)] {
+        if let Some(position) = position {
+            query = query.filter(behind(position, slice.field, comparison));
+        }
+    }
+    query
+}
+
+impl UserFilter {
+    /// The role that is the only condition.
+    #[must_use]
+    pub fn only_role(&self) -> Option<Uuid> {
+        let [role] = self.roles.as_deref()? else {
+            return None;
+        };
+        let alone = Self {
+            roles: Some(vec![*role]),
+            ..Self::default()
+        };
+        (*self == alone).then_some(*role)
+    }
+
+    /// What matches may lie together anywhere in the order of `field`: no index has both.
+    fn lies_apart(&self, field: UserOrderField) -> bool {
+        let spans = [
+            (self.coaching_start_date, false),
+            (self.created_at, field == UserOrderField::CreatedAt),
+            (self.last_login_at, field == UserOrderField::LastLoginAt),
+        ];
+        !self.words.is_empty()
+            || self.roles.is_some()
+            // Who has a second factor has signed in once.
+            || self.two_factor_enabled.is_some() && field == UserOrderField::LastLoginAt
+            || spans
+                .iter()
+                .any(|(span, ordered)| !ordered && *span != (None, None))
+    }
+}
+
+impl QueryFragment<Pg> for Page {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        // Not kept as a prepared statement: planned anew each time, it is planned for its values. A rare
+        // role wants another plan than a common one.
+        out.unsafe_to_cache_prepared();
+        if self.gathered {
+            out.push_sql("SELECT * FROM (");
+        }
+        <Users<'static, UserColumns> as QueryFragment<Pg>>::walk_ast(
+            &self.matching,
+            out.reborrow(),
+        )?;
+        if self.gathered {
+            out.push_sql(" OFFSET 0) AS users");
+        }
+        out.push_sql(&self.order);
+        Ok(())
+    }
+}
+
+impl Query for Page {
+    type SqlType = UserColumns;
+}
+
+impl QueryId for Page {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+fn count(filter: &UserFilter) -> Users<'static, BigInt> {
+    // A literal keeps diesel from preparing it; see above.
+    let mut query = users::table.select(sql::<BigInt>("count(*)")).into_boxed();
+    for condition in conditions(filter) {
+        query = query.filter(condition);
+    }
+    query
+}
+
 impl User {
-    /// At most `limit` accounts that match, in the order of `field`, beginning right behind
-    /// `after`; `descending` turns the order round.
+    /// The accounts of `slice`, in its order.
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn page(
-        conn: &mut Conn,
-        filter: &UserFilter,
-        (field, descending): (UserOrderField, bool),
-        after: Option<&Position>,
-        before: Option<&Position>,
-        limit: i64,
-    ) -> QueryResult<Vec<Self>> {
-        let (key, sql_type) = key_sql(field);
-        let direction = if descending { "DESC" } else { "ASC" };
-        let mut query = users::table.select(Self::as_select()).into_boxed();
-        for condition in conditions(filter) {
-            query = query.filter(condition);
-        }
-        let (ahead, behind) = if descending { ("<", ">") } else { (">", "<") };
-        for (position, comparison) in [(after, ahead), (before, behind)] {
-            let Some(position) = position else { continue };
-            query = query.filter(
-                sql::<Bool>(&format!("({key}, users.id) {comparison} ("))
-                    .bind::<Text, _>(position.key.clone())
-                    .sql(&format!("::{sql_type}, "))
-                    .bind::<SqlUuid, _>(position.id)
-                    .sql(")"),
-            );
-        }
-        query
-            .order(sql::<Bool>(&format!(
-                "{key} {direction}, users.id {direction}"
-            )))
-            .limit(limit)
-            .load(conn)
-            .await
+    pub async fn page(conn: &mut Conn, slice: &Slice) -> QueryResult<Vec<Self>> {
+        Page::planned(conn, slice).await?.load(conn).await
+    }
+
+    /// How PostgreSQL finds the accounts of `slice`: the answer of `EXPLAIN (ANALYZE, BUFFERS)` as JSON.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn explain_page(conn: &mut Conn, slice: &Slice) -> QueryResult<serde_json::Value> {
+        let page = Page::planned(conn, slice).await?;
+        Explained("ANALYZE, BUFFERS, ", page).get_result(conn).await
     }
 
     /// How many accounts match.
@@ -204,10 +373,41 @@ impl User {
     /// # Errors
     /// If the database cannot answer.
     pub async fn count(conn: &mut Conn, filter: &UserFilter) -> QueryResult<i64> {
-        let mut query = users::table.count().into_boxed();
-        for condition in conditions(filter) {
-            query = query.filter(condition);
-        }
-        query.get_result(conn).await
+        count(filter).get_result(conn).await
     }
+
+    /// How PostgreSQL counts the accounts that match: as [`User::explain_page`] tells.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn explain_count(
+        conn: &mut Conn,
+        filter: &UserFilter,
+    ) -> QueryResult<serde_json::Value> {
+        Explained("ANALYZE, BUFFERS, ", count(filter))
+            .get_result(conn)
+            .await
+    }
+}
+
+/// Asks for the plan of a query in the place of its rows, with these options.
+struct Explained<Q>(&'static str, Q);
+
+impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Explained<Q> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.unsafe_to_cache_prepared();
+        out.push_sql("EXPLAIN (");
+        out.push_sql(self.0);
+        out.push_sql("FORMAT JSON) ");
+        self.1.walk_ast(out)
+    }
+}
+
+impl<Q> Query for Explained<Q> {
+    type SqlType = Json;
+}
+
+impl<Q> QueryId for Explained<Q> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
 }

@@ -7,7 +7,7 @@ use crate::auth::requester::Actor;
 use crate::error::Result;
 use crate::models::permission::SystemPermission;
 use crate::models::user::User;
-use crate::models::user_page::{Position, UserFilter, UserOrderField};
+use crate::models::user_page::{Position, Slice, UserFilter, UserOrderField};
 
 /// Which single account is meant.
 #[derive(Debug)]
@@ -56,6 +56,28 @@ pub struct PageRequest {
     pub backward: bool,
 }
 
+impl PageRequest {
+    /// What is read for the page. Backward is the turned order, whose `before` is then where it begins.
+    /// One more than asked for says whether there are more.
+    #[must_use]
+    pub fn slice(&self) -> Slice {
+        let (after, before) = (self.after.clone(), self.before.clone());
+        let (after, before) = if self.backward {
+            (before, after)
+        } else {
+            (after, before)
+        };
+        Slice {
+            filter: self.filter.clone(),
+            field: self.field,
+            descending: self.descending != self.backward,
+            after,
+            before,
+            limit: i64::try_from(self.limit).unwrap_or(i64::MAX - 1) + 1,
+        }
+    }
+}
+
 /// A page of accounts, in the order asked for.
 #[derive(Debug)]
 pub struct Page {
@@ -72,22 +94,13 @@ pub struct Page {
 /// # Errors
 /// If the database cannot answer.
 pub async fn page(app: &App, request: &PageRequest) -> Result<Page> {
+    let slice = request.slice();
     let mut conn = app.db.conn().await?;
-    // Backward is the turned order, turned again; its `before` is then where it begins. One more
-    // than asked for says whether there are more.
-    let order = (request.field, request.descending != request.backward);
-    let (start, end) = (request.after.as_ref(), request.before.as_ref());
-    let (start, end) = if request.backward {
-        (end, start)
-    } else {
-        (start, end)
-    };
-    let limit = i64::try_from(request.limit).unwrap_or(i64::MAX - 1) + 1;
-    let mut users = User::page(&mut conn, &request.filter, order, start, end, limit).await?;
+    let mut users = User::page(&mut conn, &slice).await?;
     let more = users.len() > request.limit;
     users.truncate(request.limit);
     // A cursor stands for an account of the list, so that something lies on its other side.
-    let (before_start, behind_end) = (start.is_some(), more || end.is_some());
+    let (before_start, behind_end) = (slice.after.is_some(), more || slice.before.is_some());
     if request.backward {
         users.reverse();
         Ok(Page {

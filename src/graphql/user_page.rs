@@ -1,0 +1,156 @@
+//! Pages of accounts: their order, their cursors, and the connection.
+
+use async_graphql::{Context, InputObject, Object, SimpleObject};
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::graphql::context::ContextExt as _;
+use crate::graphql::directive::cost;
+use crate::graphql::page::{self, PageArguments, PageInfo, SortDirection};
+use crate::models::user::User;
+use crate::models::user_page::{Key, Position, UserFilter, UserOrderField, position};
+use crate::scalar::DateTime;
+use crate::services::users::{self, PageRequest};
+
+/// Order of a list of accounts. Ties are broken by id, so pages never overlap.
+#[derive(InputObject, Clone, Copy)]
+pub struct UserOrder {
+    /// Which way.
+    #[graphql(default_with = "SortDirection::Desc")]
+    pub direction: SortDirection,
+    /// By what.
+    pub field: UserOrderField,
+}
+
+/// The order of a list where none is given.
+pub const NEWEST_FIRST: UserOrder = UserOrder {
+    direction: SortDirection::Desc,
+    field: UserOrderField::CreatedAt,
+};
+
+/// Page of accounts.
+pub struct UserConnection {
+    page: users::Page,
+    order: UserOrderField,
+    filter: UserFilter,
+}
+
+/// Page of accounts.
+#[Object]
+impl UserConnection {
+    /// The accounts with their cursors.
+    async fn edges(&self) -> Vec<UserEdge> {
+        let edge = |user: &User| UserEdge {
+            cursor: cursor(user, self.order),
+            node: user.clone(),
+        };
+        self.page.users.iter().map(edge).collect()
+    }
+
+    /// The accounts.
+    async fn nodes(&self) -> &[User] {
+        &self.page.users
+    }
+
+    /// Where the page lies within the list.
+    async fn page_info(&self) -> PageInfo {
+        PageInfo {
+            end_cursor: self.page.users.last().map(|user| cursor(user, self.order)),
+            has_next_page: self.page.has_next,
+            has_previous_page: self.page.has_previous,
+            start_cursor: self.page.users.first().map(|user| cursor(user, self.order)),
+        }
+    }
+
+    /// All accounts that match, counted only when selected.
+    #[graphql(directive = cost::apply(20))]
+    async fn total_count(&self, ctx: &Context<'_>) -> Result<i32> {
+        let count = users::count(ctx.app(), &self.filter).await?;
+        Ok(i32::try_from(count).unwrap_or(i32::MAX))
+    }
+}
+
+/// One account in a page.
+#[derive(SimpleObject)]
+pub struct UserEdge {
+    /// Where the account stands in the list; for `after` and `before`.
+    cursor: String,
+    /// The account.
+    node: User,
+}
+
+/// A cursor names its order too, so that one of another order is refused.
+fn cursor(user: &User, order: UserOrderField) -> String {
+    let Position { key, id } = position(user, order);
+    let key = match key {
+        Key::Instant(at) => at.map(|at| at.to_rfc3339()),
+        Key::Text(text) => text,
+    };
+    page::encode(&(order.as_str(), key, id))
+}
+
+fn read_cursor(cursor: Option<&String>, order: UserOrderField) -> Result<Option<Position>> {
+    let Some(cursor) = cursor else {
+        return Ok(None);
+    };
+    let refused = || Error::BadInput("This is no cursor of this list.".to_owned());
+    let (field, key, id): (String, Option<String>, Uuid) = page::decode(cursor)?;
+    let key = match order {
+        UserOrderField::CreatedAt | UserOrderField::LastLoginAt => Key::Instant(
+            key.as_deref()
+                .map(instant)
+                .transpose()
+                .map_err(|_| refused())?,
+        ),
+        UserOrderField::Email | UserOrderField::Username => Key::Text(key),
+    };
+    let nullable = matches!(
+        order,
+        UserOrderField::LastLoginAt | UserOrderField::Username
+    );
+    let fits = match &key {
+        Key::Instant(None) | Key::Text(None) => nullable,
+        Key::Instant(Some(_)) => true,
+        Key::Text(Some(text)) => !text.contains('\0'),
+    };
+    if field == order.as_str() && fits {
+        Ok(Some(Position { key, id }))
+    } else {
+        Err(refused())
+    }
+}
+
+/// An instant as [`cursor`] writes it, and nothing that only looks alike.
+fn instant(text: &str) -> Result<DateTime, ()> {
+    let at = chrono::DateTime::parse_from_rfc3339(text).map_err(drop)?;
+    let at = at.to_utc();
+    (at.to_rfc3339() == text).then_some(DateTime(at)).ok_or(())
+}
+
+/// A page of the accounts that match `filter`.
+///
+/// # Errors
+/// [`Error::BadInput`] for malformed arguments.
+pub async fn connection(
+    ctx: &Context<'_>,
+    arguments: PageArguments,
+    filter: UserFilter,
+    order: UserOrder,
+) -> Result<UserConnection> {
+    let (limit, backward) = arguments.size()?;
+    let request = PageRequest {
+        field: order.field,
+        descending: order.direction == SortDirection::Desc,
+        after: read_cursor(arguments.after.as_ref(), order.field)?,
+        before: read_cursor(arguments.before.as_ref(), order.field)?,
+        filter,
+        limit,
+        backward,
+    };
+    let page = users::page(ctx.app(), &request).await?;
+    Ok(UserConnection {
+        page,
+        order: order.field,
+        filter: request.filter,
+    })
+}

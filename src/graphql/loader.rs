@@ -78,6 +78,7 @@ impl Loaders {
         self.0.clear::<BackgroundOf>();
         self.0.clear::<PersonalizationOf>();
         self.0.clear::<RolesOf>();
+        self.0.clear::<MemberCountOf>();
         self.0.clear::<PermissionsOfRole>();
         self.0.clear::<PermissionNamesOf>();
         self.0.clear::<VerificationsOf>();
@@ -201,6 +202,14 @@ relation! {
 relation! {
     /// The roles that an account holds, by name.
     many RolesOf -> Role, |conn, ids, _now| Role::by_users(conn, &ids).await?
+}
+relation! {
+    @key
+    /// How many accounts hold a role; nothing where nobody does.
+    MemberCountOf, i64, |conn, ids, _now| {
+        let counts = Role::count_members(conn, &ids).await?;
+        counts.into_iter().map(|(id, count)| (MemberCountOf(id), count)).collect()
+    }
 }
 relation! {
     /// The permissions that a role grants, by name.

@@ -6,7 +6,7 @@ use crate::error::{Error, Result, UserError};
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::directive::{list_size, page_arguments, requires_permission, requires_session};
 use crate::graphql::error::settle;
-use crate::graphql::loader::{PermissionsOfRole, RoleById};
+use crate::graphql::loader::{MemberCountOf, PermissionsOfRole, RoleById};
 use crate::graphql::node::Kind;
 use crate::graphql::page::{PageArguments, SortDirection};
 use crate::graphql::user_page::{UserConnection, UserOrder, connection};
@@ -95,6 +95,11 @@ impl Role {
             direction: SortDirection::Desc,
             field: UserOrderField::CreatedAt,
         };
+        // Asked for before the pages, which end one by one, so that the roles of a list are counted
+        // together; the loader remembers it.
+        if ctx.look_ahead().field("totalCount").exists() {
+            ctx.loaders().one(MemberCountOf(self.id)).await?;
+        }
         connection(
             ctx,
             PageArguments {

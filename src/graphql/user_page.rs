@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::directive::cost;
+use crate::graphql::loader::MemberCountOf;
 use crate::graphql::page::{self, PageArguments, PageInfo, SortDirection};
 use crate::models::user::User;
 use crate::models::user_page::{Key, Position, UserFilter, UserOrderField, position};
@@ -65,7 +66,11 @@ impl UserConnection {
     /// All accounts that match, counted only when selected.
     #[graphql(directive = cost::apply(20))]
     async fn total_count(&self, ctx: &Context<'_>) -> Result<i32> {
-        let count = users::count(ctx.app(), &self.filter).await?;
+        // Roles in a list are counted together.
+        let count = match self.filter.only_role() {
+            Some(role) => ctx.loaders().one(MemberCountOf(role)).await?.unwrap_or(0),
+            None => users::count(ctx.app(), &self.filter).await?,
+        };
         Ok(i32::try_from(count).unwrap_or(i32::MAX))
     }
 }

@@ -88,6 +88,19 @@ impl Role {
             .await
     }
 
+    /// How many accounts hold each of these roles; roles that nobody holds are left out.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn count_members(conn: &mut Conn, roles: &[Uuid]) -> QueryResult<Vec<(Uuid, i64)>> {
+        user_roles::table
+            .filter(user_roles::role_id.eq_any(roles))
+            .group_by(user_roles::role_id)
+            .select((user_roles::role_id, diesel::dsl::count_star()))
+            .load(conn)
+            .await
+    }
+
     /// Gives `user` every role that new accounts get.
     ///
     /// # Errors

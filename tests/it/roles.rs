@@ -182,3 +182,22 @@ async fn roles_and_permissions_are_listed_by_name() {
         &Value::Null
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_members_of_all_roles_are_counted_by_one_statement() {
+    let app = TestApp::new().await;
+    let (admin, _ada) = (app.admin().await, app.user("ada").await);
+    let pages = "{ roles { name members(first: 1) { nodes { id } } } }";
+    admin.ask(pages).await;
+    let (without, _) = app.statements(admin.ask(pages)).await;
+    let counted = pages.replace("nodes", "totalCount nodes");
+    let (with, answer) = app.statements(admin.ask(&counted)).await;
+    assert_eq!(with, without + 1);
+    let roles = answer.data("roles").as_array().expect("a list");
+    let counts = roles.iter().map(|role| &role["members"]["totalCount"]);
+    assert_eq!(
+        counts.collect::<Vec<_>>(),
+        [1, 0, 2],
+        "admin, moderator, user"
+    );
+}

@@ -22,7 +22,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrati
 use futures_util::FutureExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Notify;
-use tokio_postgres::{AsyncMessage, NoTls};
+use tokio_postgres::{AsyncMessage, Client, NoTls};
 use uuid::Uuid;
 
 use crate::config::DatabaseConfig;
@@ -238,6 +238,32 @@ impl Db {
             biased;
             error = listened => Err(error),
             lived = lived => lived,
+        }
+    }
+
+    /// Does `work` on a connection of its own that can COPY, which those of the pool cannot.
+    ///
+    /// # Errors
+    /// If the connection is lost, or what `work` says.
+    pub async fn copying<T>(
+        &self,
+        work: impl AsyncFnOnce(&Client) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let address: tokio_postgres::Config = self
+            .url
+            .expose_secret()
+            .parse()
+            .map_err(|_| anyhow!("the address is not well formed"))?;
+        let connected = address.connect(NoTls);
+        let (client, connection) = tokio::time::timeout(CONNECT_TIMEOUT, connected).await??;
+        tokio::select! {
+            // What the work says of a connection that was lost tells more.
+            biased;
+            done = work(&client) => done,
+            lost = connection => {
+                lost?;
+                bail!("the database closed the connection")
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The sub-commands. Each opens the database, does its errand through a service, and closes it again.
 
 mod audit;
+mod bench;
 mod database;
 mod keys;
 mod mail;
@@ -66,6 +67,11 @@ enum Command {
         #[command(subcommand)]
         action: mail::Mail,
     },
+    /// Fill a database with made-up accounts, and measure
+    Bench {
+        #[command(subcommand)]
+        action: bench::Bench,
+    },
     /// Work with settings
     Config {
         #[command(subcommand)]
@@ -122,6 +128,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
                 Command::Role { action } => role::run(config, action).await,
                 Command::Keys { action } => keys::run(config, action).await,
                 Command::Audit { action } => audit::run(config, action).await,
+                Command::Bench { action } => bench::run(config, action).await,
                 Command::Mail { action } => mail::run(config, action).await,
                 Command::Schema { .. } | Command::Config { .. } => Ok(()),
             }

@@ -114,7 +114,7 @@ async fn open_account(app: &App, create: Create, given: Option<String>) -> anyho
     Ok(())
 }
 
-fn read_password() -> anyhow::Result<String> {
+pub(super) fn read_password() -> anyhow::Result<String> {
     let mut text = String::new();
     std::io::stdin()
         .take(4096)

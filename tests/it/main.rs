@@ -66,6 +66,7 @@ mod two_factor_compulsory;
 mod two_factor_sign_in;
 mod two_servers;
 mod unproved;
+mod user_pages;
 mod username;
 mod users;
 mod viewer;

@@ -1,0 +1,28 @@
+//! `bench …`: fills a database with made-up accounts, and measures the lists of them.
+
+mod people;
+mod progress;
+mod seed;
+mod users;
+
+use cardea::config::Config;
+use clap::Subcommand;
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Bench {
+    /// Fill the database with made-up accounts, all of them or none
+    Seed(seed::Seed),
+    /// Measure the lists of the accounts that are there
+    Users(users::Users),
+}
+
+/// Does what the command line asks.
+///
+/// # Errors
+/// One line that says what is wrong.
+pub(super) async fn run(config: Config, action: Bench) -> anyhow::Result<()> {
+    match action {
+        Bench::Seed(seed) => seed::run(config, seed).await,
+        Bench::Users(bench) => users::run(config, bench).await,
+    }
+}

@@ -205,10 +205,11 @@ relation! {
 }
 relation! {
     @key
-    /// How many accounts hold a role; nothing where nobody does.
+    /// How many accounts hold a role. Also told where nobody does, because nothing would be asked for again.
     MemberCountOf, i64, |conn, ids, _now| {
-        let counts = Role::count_members(conn, &ids).await?;
-        counts.into_iter().map(|(id, count)| (MemberCountOf(id), count)).collect()
+        let counts: HashMap<_, _> = Role::count_members(conn, &ids).await?.into_iter().collect();
+        let count = |id| (MemberCountOf(id), counts.get(&id).copied().unwrap_or(0));
+        ids.into_iter().map(count).collect()
     }
 }
 relation! {

@@ -105,7 +105,7 @@ fn read_cursor(cursor: Option<&String>, order: UserOrderField) -> Result<Option<
             key.as_deref()
                 .map(instant)
                 .transpose()
-                .map_err(|_| refused())?,
+                .map_err(|()| refused())?,
         ),
         UserOrderField::Email | UserOrderField::Username => Key::Text(key),
     };

@@ -309,6 +309,15 @@ async fn filters(app: &App) -> Result<Vec<(String, UserFilter)>, Error> {
             ..any()
         },
     );
+    filters.extend(searches());
+    Ok(filters)
+}
+
+/// Words that few, many, all and none have.
+fn searches() -> Vec<(String, UserFilter)> {
+    let any = UserFilter::default;
+    let mut filters = Vec::new();
+    let mut add = |name: &str, filter: UserFilter| filters.push((name.to_owned(), filter));
     for words in [
         "quennev",
         "schmidt",
@@ -338,5 +347,5 @@ async fn filters(app: &App) -> Result<Vec<(String, UserFilter)>, Error> {
             ..any()
         },
     );
-    Ok(filters)
+    filters
 }

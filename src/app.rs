@@ -20,6 +20,7 @@ use crate::crypto::password::{Busy, PasswordHasher, Verdict};
 use crate::crypto::seal::{DataKey, MasterKeys};
 use crate::db::Db;
 use crate::error::{Error, Result};
+use crate::live::Live;
 use crate::mail::{Inbox, Mailer, Smtp};
 use crate::models::data_key::{InstallationKey, WrappedKey};
 use crate::models::signing_key::{NewSigningKey, SigningKey};
@@ -48,6 +49,8 @@ pub struct App {
     pub audit_key: Arc<DataKey>,
     /// What is remembered of live sessions.
     pub access: AccessCache,
+    /// Who follows what happens.
+    pub live: Live,
     /// Where mails go.
     pub mailer: Mailer,
     /// With whom people may sign in elsewhere.
@@ -101,6 +104,11 @@ impl App {
             Mailer::Held
         };
         let providers = Providers::new(&config.providers)?;
+        let live = Live::new(
+            config.http.live_connections,
+            config.http.live_connections_per_account,
+            config.database.pool_size,
+        );
         Ok(Self {
             config: Arc::new(config),
             db,
@@ -110,6 +118,7 @@ impl App {
             master_keys: Arc::new(master_keys),
             audit_key: Arc::new(audit_key),
             access: AccessCache::default(),
+            live,
             mailer,
             providers,
             clock,

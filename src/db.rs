@@ -53,8 +53,8 @@ pub struct Db {
 pub enum Heard {
     /// From now on nothing is missed until the connection is lost.
     Began,
-    /// The payload of a notification.
-    Notification(String),
+    /// A notification: its channel and its payload.
+    Notification(String, String),
     /// The database is asked for a sign of life.
     Asking,
     /// It gave the sign that it was asked for at this instant; every notification of what was
@@ -165,15 +165,15 @@ impl Db {
         Ok(found > 0)
     }
 
-    /// Follows `channel` on a connection of its own until that is lost; tells `heard` what comes by
-    /// it, in order. Whenever `next` ends, but at least each `interval`, it sends itself a
+    /// Follows `channels` on a connection of its own until that is lost; tells `heard` what comes by
+    /// them, in order. Whenever `next` ends, but at least each `interval`, it sends itself a
     /// notification through the database, and does not wait for one longer than `patience`.
     ///
     /// # Errors
     /// Why the connection was lost; it does not end otherwise.
     pub async fn follow<N: Future<Output = ()>>(
         &self,
-        channel: &'static str,
+        channels: &[&'static str],
         (interval, patience): (Duration, Duration),
         next: impl Fn() -> N,
         heard: impl Fn(Heard),
@@ -198,7 +198,11 @@ impl Db {
                             echoed.store(beat, Ordering::SeqCst);
                             echo.notify_one();
                         } else {
-                            heard(Heard::Notification(notification.payload().to_owned()));
+                            let payload = notification.payload().to_owned();
+                            heard(Heard::Notification(
+                                notification.channel().to_owned(),
+                                payload,
+                            ));
                         }
                     }
                     Some(Ok(_)) => {}
@@ -209,7 +213,10 @@ impl Db {
         };
         let lived = async {
             client
-                .batch_execute(&format!("LISTEN {channel}; LISTEN {own}"))
+                .batch_execute(&format!(
+                    "LISTEN {}; LISTEN {own}",
+                    channels.join("; LISTEN ")
+                ))
                 .await?;
             heard(Heard::Began);
             for beat in 1_u64.. {

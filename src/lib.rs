@@ -3,7 +3,8 @@
 //! Three layers, one direction. The doors (`graphql`, `http`, `worker`, and the program itself)
 //! parse, ask one service and shape its answer; `services` hold what the product does; `models`
 //! hold rows and SQL. `crypto`, `mail`, `provider`, `config`, `clock`, `scalar`, `error`, `db` and
-//! `embedded` are leaves that know nothing of the rest; `auth` tells who asks; `app` holds what all share.
+//! `embedded` are leaves that know nothing of the rest; `auth` tells who asks; `live` hands on what happens;
+//! `app` holds what all share.
 //! A noun has one name in every layer: `models/session.rs`, `services/login.rs`,
 //! `graphql/session.rs`, `tests/it/session.rs`. `docs/ARCHITECTURE.md` says why.
 
@@ -18,6 +19,7 @@ pub mod error;
 pub mod graphql;
 pub mod http;
 pub mod listener;
+pub mod live;
 pub mod mail;
 pub mod models;
 pub mod provider;

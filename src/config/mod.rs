@@ -328,6 +328,22 @@ pub struct HttpConfig {
         global = true
     )]
     pub request_timeout_secs: u64,
+    /// Most live connections, for events over WebSocket and SSE
+    #[arg(
+        long,
+        env = "CARDEA_LIVE_CONNECTIONS",
+        default_value_t = 10_000,
+        global = true
+    )]
+    pub live_connections: usize,
+    /// Most live connections of one account
+    #[arg(
+        long,
+        env = "CARDEA_LIVE_CONNECTIONS_PER_ACCOUNT",
+        default_value_t = 50,
+        global = true
+    )]
+    pub live_connections_per_account: usize,
     /// Seconds that requests in flight get when the server stops
     #[arg(
         long,

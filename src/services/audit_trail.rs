@@ -11,8 +11,10 @@ use crate::app::App;
 use crate::crypto::seal::{DataKey, Place};
 use crate::db::Conn;
 use crate::error::Result;
+use crate::models::audit_chain;
 use crate::models::audit_event::{AuditEvent, AuditFilter, AuditPosition};
 use crate::models::data_key::WrappedKey;
+use crate::scalar::Date;
 use crate::services::audit::{Origin, origin_place, reason_place};
 
 /// A page of entries to fetch, the newest first.
@@ -77,6 +79,16 @@ pub fn page_of(mut events: Vec<AuditEvent>, request: &PageRequest) -> Page {
             has_next: more || older,
         }
     }
+}
+
+/// At most `many` entries of a month behind a place in its chain, in order.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn chained(app: &App, month: Date, behind: i64, many: i64) -> Result<Vec<AuditEvent>> {
+    let conn = &mut *app.db.conn().await?;
+    let links = audit_chain::links(conn, month, behind, many).await?;
+    Ok(links.into_iter().map(|link| link.event).collect())
 }
 
 /// The data keys of these accounts; accounts without one are left out.

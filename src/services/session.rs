@@ -110,31 +110,46 @@ pub async fn authenticate(
     client: &ClientInfo,
     access_token: &str,
 ) -> Result<Option<Requester>> {
-    let now = app.now();
     let Some(claims) = app.verify_access_token(access_token).await else {
         return Ok(None);
     };
-    let client = Arc::new(client.clone());
-    let remembered = app.access.get(claims.sid, &client, now);
-    let actor = if remembered.is_some() {
-        remembered
-    } else {
-        let asked = app.access.epoch();
-        let mut conn = app.db.conn().await?;
-        let owner = Session::owner(&mut conn, claims.sid, now).await?;
-        owner.map(|owner| app.access.keep(asked, owner, client))
-    };
+    let actor = live(app, client, claims.sid).await?;
     let actor = actor.filter(|actor| actor.auth_token() == claims.sub);
     if let Some(actor) = &actor {
-        app.access.note_use(actor.session(), now);
+        app.access.note_use(actor.session(), app.now());
     }
-    Ok(actor.map(|actor| {
-        if two_factor::is_owed(app, &actor) {
-            Requester::Unproven(actor)
-        } else {
-            Requester::User(actor)
-        }
-    }))
+    Ok(actor.map(|actor| requester(app, actor)))
+}
+
+/// Who stands behind a session that was let in before, if it still lives; with the rights of this moment.
+/// Asks the database only for a session that is not remembered.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn standing(app: &App, client: &ClientInfo, session: Uuid) -> Result<Option<Requester>> {
+    let actor = live(app, client, session).await?;
+    Ok(actor.map(|actor| requester(app, actor)))
+}
+
+async fn live(app: &App, client: &ClientInfo, session: Uuid) -> Result<Option<Actor>> {
+    let now = app.now();
+    let client = Arc::new(client.clone());
+    let remembered = app.access.get(session, &client, now);
+    if remembered.is_some() {
+        return Ok(remembered);
+    }
+    let asked = app.access.epoch();
+    let mut conn = app.db.conn().await?;
+    let owner = Session::owner(&mut conn, session, now).await?;
+    Ok(owner.map(|owner| app.access.keep(asked, owner, client)))
+}
+
+fn requester(app: &App, actor: Actor) -> Requester {
+    if two_factor::is_owed(app, &actor) {
+        Requester::Unproven(actor)
+    } else {
+        Requester::User(actor)
+    }
 }
 
 /// Writes down which sessions were used since the last call.

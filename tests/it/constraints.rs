@@ -454,6 +454,10 @@ const TRIGGERS: &[(&str, &str)] = &[
     ("user_roles_access", ""),
     ("users_access_delete", ""),
     ("users_access_update", ""),
+    // Tell of what happens; `live_events` has their tests.
+    ("session_ended_events", ""),
+    ("users_events_delete", ""),
+    ("users_events_update", ""),
     // Tell of second factors; `two_factor_compulsory` has their tests.
     ("roles_access", ""),
     ("two_factor_secrets_access_delete", ""),

@@ -49,6 +49,12 @@ const LAYERS: &[Layer] = &[
         crates: &["axum"],
     },
     Layer {
+        paths: &["live"],
+        only: Some(&["live", "models::audit_event", "models::session", "scalar"]),
+        ours: &[],
+        crates: &["axum", "diesel", "diesel_async"],
+    },
+    Layer {
         paths: &["mail"],
         only: Some(&["config", "mail", "scalar"]),
         ours: &[],

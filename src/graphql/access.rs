@@ -5,11 +5,12 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_graphql::extensions::{
-    Extension, ExtensionContext, ExtensionFactory, NextExecute, NextResolve, ResolveInfo,
+    Extension, ExtensionContext, ExtensionFactory, NextExecute, NextResolve, NextValidation,
+    ResolveInfo,
 };
 use async_graphql::{
-    Context, Guard, PathSegment, Pos, QueryPathNode, QueryPathSegment, Response, ServerError,
-    ServerResult, Value,
+    CacheControl, Context, Guard, PathSegment, Pos, QueryPathNode, QueryPathSegment, Response,
+    ServerError, ServerResult, ValidationResult, Value,
 };
 use uuid::Uuid;
 
@@ -20,6 +21,7 @@ use crate::graphql::context::{Caller, Executed, RequestId};
 use crate::graphql::error::{CODE, Code, INTERNAL};
 use crate::graphql::loader::Loaders;
 use crate::graphql::sdl::{Access, FieldRule, Rules};
+use crate::graphql::subscription::Step;
 use crate::services::session;
 
 /// The rules of the schema, which are known once it is built.
@@ -44,6 +46,22 @@ struct RequestLayer {
 
 #[async_trait::async_trait]
 impl Extension for RequestLayer {
+    async fn validation(
+        &self,
+        ctx: &ExtensionContext<'_>,
+        next: NextValidation<'_>,
+    ) -> std::result::Result<ValidationResult, Vec<ServerError>> {
+        // A subscription's document was looked at when it began, and is the same for every event.
+        if matches!(ctx.data_opt::<Step>(), Some(Step::Answer(_))) {
+            return Ok(ValidationResult {
+                cache_control: CacheControl::default(),
+                complexity: 0,
+                depth: 0,
+            });
+        }
+        next.run(ctx).await
+    }
+
     async fn execute(
         &self,
         ctx: &ExtensionContext<'_>,
@@ -150,7 +168,10 @@ impl RequestLayer {
 }
 
 /// Whether the caller may use a field, as far as that can be told without the object.
-fn admit(
+///
+/// # Errors
+/// Why not.
+pub(super) fn admit(
     parent_type: &str,
     rule: Option<&FieldRule>,
     requester: &Requester,
@@ -245,7 +266,7 @@ fn path(node: &QueryPathNode<'_>) -> Vec<PathSegment> {
 
 /// The last net: an error leaves with a known code, an internal one with the request's id, and one
 /// that nobody foresaw without its text.
-fn publishable(mut error: ServerError, request_id: Option<&RequestId>) -> ServerError {
+pub(super) fn publishable(mut error: ServerError, request_id: Option<&RequestId>) -> ServerError {
     let extensions = error.extensions.get_or_insert_default();
     if extensions.get(CODE).is_none() {
         // The library's words about a value that does not fit its type. The value itself may be a

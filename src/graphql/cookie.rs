@@ -82,6 +82,19 @@ impl Cookies {
         Ok(cookies)
     }
 
+    /// The access token in the cookies of a WebSocket's handshake, which no page can send a header with.
+    /// Cookies count where the browser names the page's origin, and that is one of ours.
+    pub(super) fn of_handshake(headers: &HeaderMap, config: &Config) -> Option<SecretString> {
+        if !headers.contains_key(header::ORIGIN) || is_foreign(headers, config) {
+            return None;
+        }
+        let access = name(config, ACCESS);
+        let mut cookies = pairs(headers);
+        cookies
+            .find(|(name, _)| *name == access)
+            .map(|(_, value)| value.into())
+    }
+
     /// The access token.
     #[must_use]
     pub fn access(&self) -> Option<&str> {
@@ -187,7 +200,7 @@ fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
 
 /// Whether the browser says that a page of another site made the request. Only a browser of long ago
 /// says nothing; it is kept out by the header that it must send.
-fn is_foreign(headers: &HeaderMap, config: &Config) -> bool {
+pub(super) fn is_foreign(headers: &HeaderMap, config: &Config) -> bool {
     if let Some(origin) = headers.get(header::ORIGIN) {
         // A front end on the list may be on another site.
         return !origin

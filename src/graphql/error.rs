@@ -40,6 +40,23 @@ pub enum Code {
 }
 
 impl Code {
+    /// Every code.
+    pub const ALL: [Self; 13] = [
+        Self::BadUserInput,
+        Self::Forbidden,
+        Self::GraphqlParseFailed,
+        Self::GraphqlValidationFailed,
+        Self::InternalServerError,
+        Self::MethodNotAllowed,
+        Self::OperationResolutionFailure,
+        Self::QueryTooComplex,
+        Self::RateLimited,
+        Self::ReauthenticationRequired,
+        Self::ServiceUnavailable,
+        Self::TwoFactorRequired,
+        Self::Unauthenticated,
+    ];
+
     /// The code as clients read it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

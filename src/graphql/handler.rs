@@ -3,15 +3,15 @@
 //! GET runs queries only, POST takes one JSON object and nothing else, so that no page of another
 //! origin can send a mutation without asking first (GraphQL over HTTP; OWASP CSRF cheat sheet).
 
-use async_graphql::parser::types::{ExecutableDocument, OperationDefinition, OperationType};
-use async_graphql::{Request, Variables};
+use async_graphql::Request;
+use async_graphql::parser::types::{OperationDefinition, OperationType};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request as HttpRequest, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tracing::Instrument as _;
 
 use crate::app::App;
@@ -22,19 +22,22 @@ use crate::graphql::context::{Caller, Executed, RequestId};
 use crate::graphql::cookie::Cookies;
 use crate::graphql::document;
 use crate::graphql::error::{Code, INTERNAL};
+use crate::graphql::live::stream::Cut;
+use crate::graphql::live::{Asking, socket, stream};
 use crate::graphql::loader::Loaders;
 use crate::graphql::media::Media;
 use crate::graphql::params::{Params, Refused};
-use crate::graphql::scan;
+use crate::graphql::request::Prepared;
 use crate::graphql::turn::Turns;
 use crate::services::session;
 
 /// Most errors of a document that does not fit the schema; more would only make the answer long.
-const MAX_ERRORS: usize = 20;
+pub(super) const MAX_ERRORS: usize = 20;
 
 const CHALLENGE: &str = "Bearer error=\"invalid_token\"";
 
-/// Answers one GraphQL request.
+/// Answers one GraphQL request: a query or a mutation with a JSON object, a subscription with a stream,
+/// and the handshake of a WebSocket.
 pub async fn graphql(
     State(app): State<App>,
     Extension(api): Extension<Api>,
@@ -42,44 +45,62 @@ pub async fn graphql(
     Extension(client): Extension<ClientInfo>,
     request: HttpRequest,
 ) -> Response {
-    let (parts, body) = request.into_parts();
-    let Some(media) = Media::accepted(&parts.headers) else {
-        let message = "Send `Accept: application/graphql-response+json`.";
-        let refused = Refused::new(StatusCode::NOT_ACCEPTABLE, Code::BadUserInput, message);
-        return refuse(Media::Json, &request_id, refused);
+    let (mut parts, body) = request.into_parts();
+    if socket::is_asked_for(&parts) {
+        let asking = Asking {
+            app,
+            api,
+            request_id: request_id.clone(),
+            client,
+        };
+        let answered = socket::open(asking, &mut parts).await;
+        return answered.unwrap_or_else(|refused| refuse(Media::Json, &request_id, refused));
+    }
+    let media = Media::accepted(&parts.headers);
+    if media.is_none() && !Media::takes_events(&parts.headers) {
+        return refuse(Media::Json, &request_id, not_acceptable());
+    }
+    // Where only a stream is taken, what goes wrong before it begins still has a form.
+    let written = media.unwrap_or(Media::GraphqlResponse);
+    let asking = Asking {
+        app,
+        api,
+        request_id: request_id.clone(),
+        client,
     };
-    match answer(&app, &api, &request_id, client, &parts, body).await {
-        Ok(answer) => answer.encode(media),
-        Err(refused) => refuse(media, &request_id, refused),
+    match answer(asking, &parts, body, media).await {
+        Ok(Answered::Once(answer)) => answer.encode(written),
+        Ok(Answered::Stream(stream)) => stream,
+        Err(refused) => refuse(written, &request_id, refused),
     }
 }
 
-async fn answer(
-    app: &App,
-    api: &Api,
-    request_id: &RequestId,
-    client: ClientInfo,
-    parts: &Parts,
-    body: Body,
-) -> Result<Answer, Refused> {
-    let params = Params::read(
-        parts,
-        body,
-        app.config.http.max_body_bytes,
-        app.config.request_timeout(),
-    )
-    .await?;
-    let text = params
-        .query
-        .ok_or_else(|| Refused::parameter("`query` is missing."))?;
-    let variables = params.variables.unwrap_or_default();
-    let limits = &app.config.limits;
-    scan::scan(&text, limits)?;
-    refuse_nul(&text, &variables)?;
-    let document = parse(&text)?;
-    let operation = document::operation(&document, params.operation_name.as_deref())?;
-    if parts.method != Method::POST && operation.ty != OperationType::Query {
-        let message = "Only POST runs mutations.";
+enum Answered {
+    Once(Answer),
+    Stream(Response),
+}
+
+fn not_acceptable() -> Refused {
+    let message = "Send `Accept: application/graphql-response+json`.";
+    Refused::new(StatusCode::NOT_ACCEPTABLE, Code::BadUserInput, message)
+}
+
+/// Whether an operation of this kind may come by this request.
+fn allowed(parts: &Parts, media: Option<Media>, kind: OperationType) -> Result<(), Refused> {
+    if kind == OperationType::Subscription && !Media::takes_events(&parts.headers) {
+        let message = "Subscriptions come as `text/event-stream`, to POST with that in `Accept`, or over a WebSocket \
+            with the sub-protocol `graphql-transport-ws`.";
+        let status = StatusCode::NOT_ACCEPTABLE;
+        return Err(Refused {
+            by_graphql: true,
+            ..Refused::new(status, Code::BadUserInput, message)
+        });
+    }
+    if kind != OperationType::Subscription && media.is_none() {
+        return Err(not_acceptable());
+    }
+    if parts.method != Method::POST && kind != OperationType::Query {
+        let message = "Only POST runs mutations and subscriptions.";
         let refused = Refused::new(
             StatusCode::METHOD_NOT_ALLOWED,
             Code::MethodNotAllowed,
@@ -87,10 +108,37 @@ async fn answer(
         );
         return Err(refused.with(header::ALLOW, "POST"));
     }
-    require_variables(operation, &variables)?;
-    document::measure(&document, operation, &variables, api.rules(), limits)?;
-    let mutation = operation.ty == OperationType::Mutation;
-    let caller = caller(app, api, client, &parts.headers, operation).await?;
+    Ok(())
+}
+
+async fn answer(
+    asking: Asking,
+    parts: &Parts,
+    body: Body,
+    media: Option<Media>,
+) -> Result<Answered, Refused> {
+    let Asking {
+        app,
+        api,
+        request_id,
+        client,
+    } = &asking;
+    let params = Params::read(
+        parts,
+        body,
+        app.config.http.max_body_bytes,
+        app.config.request_timeout(),
+    )
+    .await?;
+    let prepared = Prepared::new(app, api, params, |kind| allowed(parts, media, kind))?;
+    let operation = prepared.operation();
+    let kind = operation.ty;
+    let caller = caller(app, api, client.clone(), &parts.headers, operation).await?;
+    if kind == OperationType::Subscription {
+        let cut = parts.extensions.get::<Cut>().cloned();
+        let stream = stream::open(asking, prepared, &caller, cut).await?;
+        return Ok(Answered::Stream(stream));
+    }
 
     let executed = Executed::default();
     let turns = Turns::default();
@@ -98,28 +146,22 @@ async fn answer(
     if let Some(actor) = caller.requester().signed_in() {
         loaders.prime(actor).await;
     }
-    let mut request = Request::new(text)
-        .variables(Variables::from_json(variables.into()))
-        .data(app.clone())
+    let request = prepared
+        .into_request(app)
         .data(caller)
         .data(loaders)
         .data(executed.clone())
         .data(request_id.clone());
-    request.operation_name = params.operation_name;
-    if !app.config.introspection() {
-        request = request.disable_introspection();
-    }
-    request.set_parsed_query(document);
     let response = run(app, api, request, turns).await;
-    if mutation {
+    if kind == OperationType::Mutation {
         // Whoever reads this answer and asks again finds what it says.
         app.access.catch_up().await;
     }
     let response = response?;
-    Ok(Answer {
+    Ok(Answered::Once(Answer {
         response,
         executed: executed.get(),
-    })
+    }))
 }
 
 /// Runs the request in a task of its own, so that a client that hangs up cuts no transaction in two.
@@ -149,7 +191,7 @@ async fn run(
     }
 }
 
-fn internal() -> Refused {
+pub(super) fn internal() -> Refused {
     Refused::new(
         StatusCode::INTERNAL_SERVER_ERROR,
         Code::InternalServerError,
@@ -157,71 +199,13 @@ fn internal() -> Refused {
     )
 }
 
-fn unavailable(message: &str) -> Refused {
+pub(super) fn unavailable(message: &str) -> Refused {
     Refused::new(
         StatusCode::SERVICE_UNAVAILABLE,
         Code::ServiceUnavailable,
         message,
     )
     .with(header::RETRY_AFTER, "1")
-}
-
-fn parse(text: &str) -> Result<ExecutableDocument, Refused> {
-    async_graphql::parser::parse_query(text).map_err(|error| {
-        // The parser repeats the document, passwords included; its last line says what it expected.
-        let error = error.to_string();
-        let expected = error
-            .lines()
-            .last()
-            .unwrap_or_default()
-            .trim_start_matches([' ', '=']);
-        let message = if expected.starts_with("expected ") {
-            expected
-        } else {
-            "The document is not GraphQL."
-        };
-        Refused::by_graphql(Code::GraphqlParseFailed, message)
-    })
-}
-
-/// PostgreSQL keeps no U+0000 in text, and no field has a use for it.
-fn refuse_nul(text: &str, variables: &Map<String, Value>) -> Result<(), Refused> {
-    fn holds_nul(value: &Value) -> bool {
-        match value {
-            Value::String(text) => text.contains('\0'),
-            Value::Array(items) => items.iter().any(holds_nul),
-            Value::Object(map) => map
-                .iter()
-                .any(|(key, value)| key.contains('\0') || holds_nul(value)),
-            Value::Null | Value::Bool(_) | Value::Number(_) => false,
-        }
-    }
-    let in_text = text.contains('\0') || text.contains("\\u0000") || text.contains("\\u{0");
-    if in_text
-        || variables
-            .iter()
-            .any(|(key, value)| key.contains('\0') || holds_nul(value))
-    {
-        let message = "The character U+0000 is not accepted.";
-        return Err(Refused::by_graphql(Code::BadUserInput, message));
-    }
-    Ok(())
-}
-
-fn require_variables(
-    operation: &OperationDefinition,
-    variables: &Map<String, Value>,
-) -> Result<(), Refused> {
-    for definition in &operation.variable_definitions {
-        let definition = &definition.node;
-        let name = definition.name.node.as_str();
-        let compulsory = !definition.var_type.node.nullable && definition.default_value.is_none();
-        if compulsory && variables.get(name).is_none_or(Value::is_null) {
-            let message = format!("The variable `${name}` is required.");
-            return Err(Refused::by_graphql(Code::BadUserInput, message));
-        }
-    }
-    Ok(())
 }
 
 /// Who sends the request.
@@ -260,9 +244,12 @@ async fn caller(
     }
 }
 
-/// The token of `Authorization: Bearer …` (RFC 6750, section 2.1); an empty one counts as none.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    token_of(headers.get(header::AUTHORIZATION)?.to_str().ok()?)
+}
+
+/// The token of `Bearer …` (RFC 6750, section 2.1); an empty one counts as none.
+pub(super) fn token_of(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
@@ -291,21 +278,7 @@ impl Answer {
             return answer;
         }
         // Nothing ran, so there is no `data`: the document does not fit the schema.
-        let errors: Vec<Value> = response
-            .errors
-            .iter()
-            .take(MAX_ERRORS)
-            .map(|error| {
-                // The values of variables are checked together with the document they go into.
-                let code = if error.message.starts_with("Invalid value for argument") {
-                    Code::BadUserInput
-                } else {
-                    Code::GraphqlValidationFailed
-                };
-                let extensions = json!({ "code": code.as_str() });
-                json!({ "message": error.message, "locations": error.locations, "extensions": extensions })
-            })
-            .collect();
+        let errors: Vec<Value> = response.errors.iter().take(MAX_ERRORS).map(unfit).collect();
         let status = if media == Media::Json {
             StatusCode::OK
         } else {
@@ -317,6 +290,18 @@ impl Answer {
             json!({ "errors": errors }).to_string().into_bytes(),
         )
     }
+}
+
+/// What is said of a document that does not fit the schema.
+pub(super) fn unfit(error: &async_graphql::ServerError) -> Value {
+    // The values of variables are checked together with the document they go into.
+    let code = if error.message.starts_with("Invalid value for argument") {
+        Code::BadUserInput
+    } else {
+        Code::GraphqlValidationFailed
+    };
+    let extensions = json!({ "code": code.as_str() });
+    json!({ "message": error.message, "locations": error.locations, "extensions": extensions })
 }
 
 /// The longest wait that an error of the answer names, for the header.
@@ -334,7 +319,7 @@ fn retry_after(response: &async_graphql::Response) -> Option<HeaderValue> {
         .map(HeaderValue::from)
 }
 
-fn refuse(media: Media, RequestId(id): &RequestId, refused: Refused) -> Response {
+fn refuse(media: Media, id: &RequestId, refused: Refused) -> Response {
     let Refused {
         status,
         by_graphql,
@@ -348,16 +333,21 @@ fn refuse(media: Media, RequestId(id): &RequestId, refused: Refused) -> Response
     } else {
         status
     };
-    let mut extensions = json!({ "code": code.as_str() });
-    if code == Code::InternalServerError {
-        extensions["requestId"] = Value::from(id.as_str());
-    }
-    let body = json!({ "errors": [{ "message": message, "extensions": extensions }] });
+    let body = json!({ "errors": [error_of(code, &message, id)] });
     let mut response = respond(media, status, body.to_string().into_bytes());
     if let Some((name, value)) = header {
         response.headers_mut().insert(name, value);
     }
     response
+}
+
+/// An error of the list `errors`.
+pub(super) fn error_of(code: Code, message: &str, RequestId(id): &RequestId) -> Value {
+    let mut extensions = json!({ "code": code.as_str() });
+    if code == Code::InternalServerError {
+        extensions["requestId"] = Value::from(id.as_str());
+    }
+    json!({ "message": message, "extensions": extensions })
 }
 
 fn respond(media: Media, status: StatusCode, body: Vec<u8>) -> Response {

@@ -13,6 +13,7 @@ pub enum Media {
 
 const GRAPHQL_RESPONSE: &str = "application/graphql-response+json";
 const JSON: &str = "application/json";
+const EVENTS: &str = "text/event-stream";
 
 impl Media {
     /// The form that the client prefers among those there are; `None` when it takes neither.
@@ -21,14 +22,7 @@ impl Media {
         if !headers.contains_key(header::ACCEPT) {
             return Some(Self::Json);
         }
-        let values = headers
-            .get_all(header::ACCEPT)
-            .iter()
-            .filter_map(|value| value.to_str().ok());
-        let ranges: Vec<_> = values
-            .flat_map(|value| value.split(','))
-            .map(range)
-            .collect();
+        let ranges: Vec<_> = ranges(headers).collect();
         let named = |name: &str| ranges.iter().find(|(range, _)| range == name);
         // The most specific range that fits says how welcome a type is (RFC 9110, 12.5.1).
         let welcome = |name: &str| {
@@ -45,6 +39,12 @@ impl Media {
         }
     }
 
+    /// Whether the client takes a stream of events, and says so by name.
+    #[must_use]
+    pub fn takes_events(headers: &HeaderMap) -> bool {
+        ranges(headers).any(|(range, q)| range == EVENTS && q > 0.0)
+    }
+
     /// The value of `Content-Type`.
     #[must_use]
     pub const fn content_type(self) -> &'static str {
@@ -53,6 +53,13 @@ impl Media {
             Self::Json => "application/json; charset=utf-8",
         }
     }
+}
+
+/// What `Accept` names.
+fn ranges(headers: &HeaderMap) -> impl Iterator<Item = (String, f32)> {
+    let values = headers.get_all(header::ACCEPT).iter();
+    let values = values.filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(range)
 }
 
 /// The type that a member of `Accept` names, and how welcome it is.

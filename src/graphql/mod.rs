@@ -12,6 +12,7 @@ pub mod email;
 pub mod error;
 pub mod handler;
 pub mod identity;
+pub mod live;
 pub mod loader;
 pub mod login;
 pub mod media;
@@ -22,11 +23,13 @@ mod params;
 pub mod passkey;
 pub mod password;
 pub mod profile;
+mod request;
 pub mod role;
 pub mod scan;
 pub mod sdl;
 pub mod session;
 pub mod statistics;
+pub mod subscription;
 pub mod turn;
 pub mod two_factor;
 pub mod user;
@@ -37,12 +40,13 @@ pub mod witness;
 
 use std::sync::Arc;
 
-use async_graphql::{EmptySubscription, MergedObject};
+use async_graphql::MergedObject;
 use uuid::Uuid;
 
 use crate::error::{GeneralError, InvalidValueError, TooManyAttemptsError};
 use access::{AccessLayer, SharedRules};
 use sdl::Rules;
+use subscription::Subscription;
 
 /// Everything that can be read.
 #[derive(MergedObject, Default)]
@@ -73,7 +77,7 @@ pub struct Mutation(
 );
 
 /// The schema.
-pub type Schema = async_graphql::Schema<Query, Mutation, EmptySubscription>;
+pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
 
 /// A schema with the rules that its directives state. Cheap to clone.
 #[derive(Clone)]
@@ -90,7 +94,7 @@ impl Api {
     /// If a directive does not say what it must.
     pub fn new() -> anyhow::Result<Self> {
         let rules = SharedRules::default();
-        let schema = Schema::build(Query::default(), Mutation::default(), EmptySubscription)
+        let schema = Schema::build(Query::default(), Mutation::default(), Subscription)
             .register_output_type::<InvalidValueError>()
             .register_output_type::<TooManyAttemptsError>()
             .register_output_type::<GeneralError>()

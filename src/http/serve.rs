@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,11 +11,11 @@ use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt as _;
 
 use crate::app::App;
+use crate::graphql::live::stream::Cut;
 
 /// How long a connection may take to send the headers of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,14 +25,13 @@ const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// Serves `router` until the application is shut down; then requests in flight get the configured
 /// time to end.
 pub async fn serve(listener: TcpListener, router: Router, app: &App) {
-    let graceful = GracefulShutdown::new();
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => accepted,
             () = app.shutdown.cancelled() => break,
         };
         match stream {
-            Ok((stream, peer)) => connection(stream, peer, router.clone(), &graceful, app),
+            Ok((stream, peer)) => connection(stream, peer, router.clone(), app),
             Err(error) => {
                 // Out of file descriptors, most likely: those in use must be given back first.
                 tracing::warn!(error = %error, "A connection could not be taken in: {error}");
@@ -42,26 +42,22 @@ pub async fn serve(listener: TcpListener, router: Router, app: &App) {
     drop(listener);
     let patience = Duration::from_secs(app.config.http.shutdown_secs);
     app.tasks.close();
-    let ended = async {
-        graceful.shutdown().await;
-        app.tasks.wait().await;
-    };
-    if tokio::time::timeout(patience, ended).await.is_err() {
+    if tokio::time::timeout(patience, app.tasks.wait())
+        .await
+        .is_err()
+    {
         tracing::warn!("Some requests did not end in {patience:?} and are cut");
     }
 }
 
-fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    graceful: &GracefulShutdown,
-    app: &App,
-) {
+fn connection(stream: TcpStream, peer: SocketAddr, router: Router, app: &App) {
     // Answers are written whole; waiting to fill packets would only delay them.
     let _ = stream.set_nodelay(true);
+    let cut = Cut::default();
+    let handed = cut.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(handed.clone());
         let answered = router.clone().oneshot(request.map(Body::new));
         async move { answered.await.map_err(|error: Infallible| error) }
     });
@@ -69,20 +65,28 @@ fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEADER_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
-    let connection = graceful.watch(connection);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     let shutdown = app.shutdown.clone();
     let patience = Duration::from_secs(app.config.http.shutdown_secs);
     app.tasks.spawn(async move {
-        let cut = async {
-            shutdown.cancelled().await;
-            tokio::time::sleep(patience).await;
+        let mut connection = pin!(connection);
+        let in_order = async {
+            tokio::select! {
+                ended = &mut connection => return ended,
+                () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
+            }
+            // The request in flight may end; a socket is nothing of this connection any more.
+            match tokio::time::timeout(patience, &mut connection).await {
+                Ok(ended) => ended,
+                Err(_) => Ok(()),
+            }
         };
         tokio::select! {
-            ended = connection => if let Err(error) = ended {
+            ended = in_order => if let Err(error) = ended {
                 tracing::debug!(error = %error, "A connection ended badly: {error}");
             },
-            () = cut => {}
+            () = cut.0.cancelled() => {}
         }
     });
 }

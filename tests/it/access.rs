@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
 use cardea::graphql::Api;
 use cardea::graphql::access::Owner;
 use cardea::graphql::sdl::Access;
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
+use crate::harness::socket::until;
 use crate::harness::{Answer, TestApp};
 
 /// What a call came to.
@@ -270,6 +273,20 @@ pub const FIELDS: [(&str, &str, [Outcome; 5]); 52] = [
     ),
 ];
 
+/// The same for subscriptions; what is allowed begins a stream.
+const SUBSCRIPTIONS: [(&str, &str, [Outcome; 5]); 2] = [
+    (
+        "Subscription.sessionRevoked",
+        "subscription { sessionRevoked { reason } }",
+        [U, U, A, A, A],
+    ),
+    (
+        "Subscription.userStatusChanged",
+        "subscription { userStatusChanged { userId } }",
+        [U, U, F, F, A],
+    ),
+];
+
 fn outcome(answer: &Answer) -> Outcome {
     let codes = answer.codes();
     if answer.status == StatusCode::UNAUTHORIZED || codes.contains(&"UNAUTHENTICATED") {
@@ -324,6 +341,52 @@ async fn every_root_field_answers_every_kind_of_caller_as_the_table_says() {
             }
         }
     }
+    until("the line to the database", || app.app.access.is_believed()).await;
+    // The last call of the table has ended the sessions.
+    let tokens = [
+        None,
+        tokens[1].clone(),
+        Some(login(&app, "user").await),
+        Some(login(&app, "moderator").await),
+        Some(login(&app, "admin").await),
+    ];
+    for (field, document, expected) in SUBSCRIPTIONS {
+        for (token, expected) in tokens.iter().zip(expected) {
+            let before = app.db.dump().await;
+            let begun = subscribe(&app, token.as_deref(), document).await;
+            assert_eq!(begun, expected, "{field}");
+            assert_eq!(before, app.db.dump().await, "{field} changed something");
+        }
+    }
+}
+
+async fn login(app: &TestApp, name: &str) -> String {
+    let document = "mutation($name: String!) { login(input: { identifier: $name, password: \"Correct-Horse-7\" }) { \
+        result { ... on SignedIn { accessToken } } } }";
+    let answer = app.gql(document, json!({ "name": name })).await;
+    let token = answer.data("login/result/accessToken").as_str();
+    token.expect("a token").to_owned()
+}
+
+async fn subscribe(app: &TestApp, token: Option<&str>, document: &str) -> Outcome {
+    let mut request = Request::post("/graphql")
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::ACCEPT, "text/event-stream");
+    if let Some(token) = token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let body = json!({ "query": document }).to_string();
+    let request = request.body(Body::from(body)).expect("a request");
+    let response = app.router.clone().oneshot(request).await;
+    let response = response.expect("the router always answers");
+    if response.status() == StatusCode::OK {
+        assert_eq!(
+            response.headers()["content-type"],
+            "text/event-stream; charset=utf-8"
+        );
+        return A;
+    }
+    outcome(&Answer::read(response).await)
 }
 
 #[test]
@@ -334,9 +397,13 @@ fn the_table_names_every_root_field() {
             .fields(root)
             .map(move |(name, _)| format!("{root}.{name}"))
     };
-    let in_schema: BTreeSet<_> = fields("Query").chain(fields("Mutation")).collect();
+    let in_schema: BTreeSet<_> = fields("Query")
+        .chain(fields("Mutation"))
+        .chain(fields("Subscription"))
+        .collect();
     let in_table: BTreeSet<_> = FIELDS
         .iter()
+        .chain(&SUBSCRIPTIONS)
         .map(|(field, ..)| (*field).to_owned())
         .filter(|field| !field.contains("__"))
         .collect();
@@ -348,13 +415,14 @@ fn every_root_field_states_one_rule_and_guarded_fields_can_be_null() {
     let api = Api::new().expect("the schema is sound");
     for of_type in api.rules().types() {
         for (field, rule) in api.rules().fields(of_type) {
-            if matches!(of_type, "Query" | "Mutation") {
+            if matches!(of_type, "Query" | "Mutation" | "Subscription") {
                 assert!(
                     rule.access.is_some(),
                     "{of_type}.{field} has no access directive"
                 );
             }
-            if !matches!(rule.access, None | Some(Access::Public)) {
+            // A subscription has one root field: nothing stands beside it that its failure would cost.
+            if of_type != "Subscription" && !matches!(rule.access, None | Some(Access::Public)) {
                 assert!(
                     rule.nullable,
                     "{of_type}.{field} is guarded and cannot be null"

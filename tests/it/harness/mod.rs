@@ -16,6 +16,7 @@ pub mod raw;
 pub mod served;
 pub mod server;
 pub mod smtp;
+pub mod socket;
 pub mod verbs;
 
 pub use app::TestApp;

@@ -1,0 +1,131 @@
+//! `Subscription`: what happens, told to who may know. A field says whom it listens to and what it makes of an
+//! event; how events travel is the business of `live`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_graphql::{Context, ID, Object, SimpleObject};
+use futures_util::stream::{self, Stream};
+
+use crate::error::{Error, Result};
+use crate::graphql::context::ContextExt as _;
+use crate::graphql::directive::{requires_permission, requires_session};
+use crate::graphql::loader::UserById;
+use crate::graphql::node::Kind;
+use crate::live::events::{AccountChanged, Event, Topic};
+use crate::models::permission::SystemPermission;
+use crate::models::session::SessionEndReason;
+use crate::models::user::User;
+use crate::scalar::DateTime;
+
+/// A session ended before its time.
+#[derive(SimpleObject)]
+pub struct SessionRevokedEvent {
+    /// Why it ended.
+    reason: SessionEndReason,
+    /// When.
+    revoked_at: DateTime,
+    /// The session.
+    session_id: ID,
+}
+
+/// An account was opened, closed or erased.
+pub struct UserStatusChangedEvent(AccountChanged);
+
+/// An account was opened, closed or erased.
+#[Object]
+impl UserStatusChangedEvent {
+    /// Whether it may sign in now.
+    async fn is_active(&self) -> bool {
+        self.0.active
+    }
+
+    /// The account as it is now; null once it is erased.
+    async fn user(&self, ctx: &Context<'_>) -> Result<Option<User>> {
+        if self.0.erased {
+            return Ok(None);
+        }
+        ctx.loaders().one(UserById(self.0.id)).await
+    }
+
+    /// The account's id, also of one that is erased.
+    async fn user_id(&self) -> ID {
+        Kind::User.id(self.0.id)
+    }
+}
+
+/// Which step of a subscription a field is run for. Each event is answered by a run of its own, with the
+/// rights and the data of that moment.
+pub enum Step {
+    /// It begins: the field says what it follows.
+    Begin(Arc<Mutex<Option<Source>>>),
+    /// This has happened: the field says what it makes of it.
+    Answer(Event),
+}
+
+/// What a subscription follows.
+pub struct Source {
+    /// Whose events.
+    pub topic: Topic,
+    /// Whether an event is one for it.
+    pub takes: Box<dyn Fn(&Event) -> bool + Send + Sync>,
+}
+
+/// What can be followed.
+pub struct Subscription;
+
+/// Events as they happen, over the WebSocket sub-protocol `graphql-transport-ws` or as server-sent events.
+/// Nothing is told again that happened while nobody was connected. A connection ends with its session.
+#[async_graphql::Subscription]
+impl Subscription {
+    /// One of the caller's sessions ended before its time. The last event on a connection may be its own.
+    #[graphql(directive = requires_session::apply(false, false))]
+    async fn session_revoked(
+        &self,
+        ctx: &Context<'_>,
+    ) -> Result<impl Stream<Item = SessionRevokedEvent>> {
+        let topic = Topic::SessionsOf(ctx.actor()?.user_id());
+        Ok(follow(ctx, topic, |event| match event {
+            Event::SessionEnded(ended) => Some(SessionRevokedEvent {
+                reason: ended.reason,
+                revoked_at: ended.at,
+                session_id: Kind::Session.id(ended.id),
+            }),
+            _ => None,
+        }))
+    }
+
+    /// An account was opened, closed or erased: any, or the one named.
+    #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false))]
+    async fn user_status_changed(
+        &self,
+        ctx: &Context<'_>,
+        user_id: Option<ID>,
+    ) -> Result<impl Stream<Item = UserStatusChangedEvent>> {
+        let topic = match user_id {
+            None => Topic::Status,
+            Some(id) => Topic::StatusOf(Kind::User.uuid(&id).ok_or_else(|| {
+                Error::BadInput("`userId` is not the id of an account.".to_owned())
+            })?),
+        };
+        Ok(follow(ctx, topic, |event| match event {
+            Event::AccountChanged(changed) => Some(UserStatusChangedEvent(changed.clone())),
+            _ => None,
+        }))
+    }
+}
+
+/// Notes what the field follows, or makes something of what has happened.
+fn follow<T, F>(ctx: &Context<'_>, topic: Topic, shape: F) -> impl Stream<Item = T> + use<T, F>
+where
+    F: Fn(&Event) -> Option<T> + Send + Sync + 'static,
+{
+    let shaped = match ctx.data_unchecked::<Step>() {
+        Step::Begin(source) => {
+            let takes = Box::new(move |event: &Event| shape(event).is_some());
+            *source.lock().unwrap_or_else(PoisonError::into_inner) = Some(Source { topic, takes });
+            None
+        }
+        Step::Answer(event) => shape(event),
+    };
+    stream::iter(shaped)
+}

@@ -32,8 +32,11 @@ function SharedHeaders() {
 }
 
 const root = document.getElementById('graphiql');
+const { endpoint } = root.dataset;
 const fetcher = createGraphiQLFetcher({
-  url: root.dataset.endpoint,
+  url: endpoint,
+  // Subscriptions go over a WebSocket, which says who it is with what is typed under Headers.
+  subscriptionUrl: new URL(endpoint, location.href).href.replace(/^http/, 'ws'),
   fetch: send,
   // The server takes tokens in cookies only from pages that can send this.
   headers: { 'graphql-require-preflight': '1' },

@@ -315,4 +315,16 @@ mutation VerifyTwoFactor($input: VerifyTwoFactorInput!) {
 `,
     { input: { challengeToken: 'ctf_…', code: '123456', trustDevice: false } },
   ),
+  example(`
+# Stays open and shows what happens, over a WebSocket: sign
+# in somewhere else, and sign out there. It ends with the
+# square button, or with the session.
+subscription SessionRevoked {
+  sessionRevoked {
+    reason
+    revokedAt
+    sessionId
+  }
+}
+`),
 ];

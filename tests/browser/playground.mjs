@@ -92,11 +92,36 @@ async function signInWithCookies(page, origin, { shows, write }) {
   const input = `{ identifier: "${email}", password: "${PASSWORD}", tokenDelivery: COOKIE }`;
   const outcome = 'errors { message } result { ... on SignedIn { accessToken session { current } } }';
   await run('Enter', `mutation Enter { login(input: ${input}) { ${outcome} } }`, '"accessToken": null');
+  await checkSubscription(page, origin, email, { shows, write });
   const kept = await page.evaluate(() => document.cookie);
   assert.equal(kept, '', 'scripts see no token');
   await run('Whoami', 'query Whoami { me { email } }', `"email": "${email}"`);
   await run('Leave', 'mutation Leave { logout { endedSessions } }', '"endedSessions": 1');
   await run('Nobody', 'query Nobody { me { email } }', '"me": null');
+}
+
+/** Follows the account's sessions over a WebSocket, which the cookies let in, while one ends elsewhere. */
+async function checkSubscription(page, origin, email, { shows, write }) {
+  await write('.graphiql-query-editor', 'subscription Follow { sessionRevoked { reason } }');
+  await shows('.graphiql-tab', 'Follow');
+  const opened = page.waitForEvent('websocket');
+  await page.locator('.graphiql-execute-button').click();
+  const socket = await opened;
+  assert.equal(socket.url(), `${origin.replace('http', 'ws')}/graphql`);
+  // The sign-in takes far longer than the server needs to read this.
+  await socket.waitForEvent('framesent', ({ payload }) => payload.includes('"subscribe"'));
+  const elsewhere = await mutate(
+    origin,
+    'login',
+    'LoginInput',
+    { identifier: email, password: PASSWORD },
+    'result { ... on SignedIn { accessToken } }',
+  );
+  const { accessToken } = elsewhere.result;
+  await graphql(origin, 'mutation { logout { endedSessions } }', {}, accessToken);
+  await shows('.graphiql-response', '"reason": "LOGOUT"');
+  if (SCREENSHOT) await page.screenshot({ path: SCREENSHOT.replace('.png', '-subscription.png') });
+  await page.locator('.graphiql-execute-button').click();
 }
 
 await inBrowser('playground', async (page, origin, seen) => {

@@ -201,13 +201,16 @@ pub(super) fn admit(
         Some(Access::Permission {
             permission,
             or_owner,
+            recent,
         }) => {
             let actor = requester.actor()?;
-            if or_owner || actor.has(permission) {
-                Ok(())
-            } else {
-                Err(Error::Forbidden)
+            if !or_owner && !actor.has(permission) {
+                return Err(Error::Forbidden);
             }
+            if !recent {
+                return Ok(());
+            }
+            session::require_recent_sign_in(app, actor)
         }
     }
 }

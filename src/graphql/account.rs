@@ -65,7 +65,7 @@ impl AccountMutation {
     }
 
     /// Let somebody in again whom too many wrong passwords shut out.
-    #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false))]
+    #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false, false))]
     async fn unlock_user(
         &self,
         ctx: &Context<'_>,
@@ -77,7 +77,7 @@ impl AccountMutation {
     }
 
     /// Open or close an account. Closing ends its sessions.
-    #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false))]
+    #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false, false))]
     async fn update_user_status(
         &self,
         ctx: &Context<'_>,

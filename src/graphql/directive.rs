@@ -24,11 +24,13 @@ pub fn requires_session(
 }
 
 /// Needs a session whose roles grant `permission`. With `orOwner` the person the object belongs to
-/// may use the field too.
+/// may use the field too. With `recentSignIn` the person must have proved a short time ago who they are,
+/// as for `@requiresSession`.
 #[TypeDirective(location = "FieldDefinition", name = "requiresPermission")]
 pub fn requires_permission(
     permission: SystemPermission,
     #[graphql(default = false)] or_owner: bool,
+    #[graphql(default = false)] recent_sign_in: bool,
 ) {
 }
 

@@ -21,7 +21,7 @@ use crate::models::passkey::Passkey;
 use crate::models::permission::Permission;
 use crate::models::personalization::Personalization;
 use crate::models::profile::Profile;
-use crate::models::role::Role;
+use crate::models::role::{Assignment, Role};
 use crate::models::session::Session;
 use crate::models::two_factor::TwoFactorState;
 use crate::models::user::User;
@@ -79,6 +79,7 @@ impl Loaders {
         self.0.clear::<PersonalizationOf>();
         self.0.clear::<RolesOf>();
         self.0.clear::<MemberCountOf>();
+        self.0.clear::<AssignmentsOf>();
         self.0.clear::<PermissionsOfRole>();
         self.0.clear::<PermissionNamesOf>();
         self.0.clear::<VerificationsOf>();
@@ -211,6 +212,10 @@ relation! {
         let count = |id| (MemberCountOf(id), counts.get(&id).copied().unwrap_or(0));
         ids.into_iter().map(count).collect()
     }
+}
+relation! {
+    /// The roles that an account holds and how it came by them, by name.
+    many AssignmentsOf -> Assignment, |conn, ids, _now| Role::assignments_by_users(conn, &ids).await?
 }
 relation! {
     /// The permissions that a role grants, by name.

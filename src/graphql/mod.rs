@@ -22,6 +22,7 @@ pub mod page;
 mod params;
 pub mod passkey;
 pub mod password;
+pub mod permission;
 pub mod profile;
 mod request;
 pub mod role;
@@ -54,6 +55,7 @@ pub struct Query(
     viewer::ViewerQuery,
     user::UserQuery,
     role::RoleQuery,
+    permission::PermissionQuery,
     node::NodeQuery,
     session::SessionQuery,
     statistics::StatisticsQuery,
@@ -72,6 +74,7 @@ pub struct Mutation(
     account::AccountMutation,
     profile::ProfileMutation,
     role::RoleMutation,
+    permission::PermissionMutation,
     oauth::OAuthMutation,
     identity::IdentityMutation,
 );

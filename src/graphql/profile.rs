@@ -57,7 +57,7 @@ pub struct ProfileMutation;
 #[Object]
 impl ProfileMutation {
     /// Change the background. A field left out stays; null clears it.
-    #[graphql(directive = requires_permission::apply(SystemPermission::WriteOwn, false))]
+    #[graphql(directive = requires_permission::apply(SystemPermission::WriteOwn, false, false))]
     async fn update_background(
         &self,
         ctx: &Context<'_>,
@@ -76,7 +76,7 @@ impl ProfileMutation {
     }
 
     /// Change what is kept about taste. A field left out stays; null clears it.
-    #[graphql(directive = requires_permission::apply(SystemPermission::WriteAll, true))]
+    #[graphql(directive = requires_permission::apply(SystemPermission::WriteAll, true, false))]
     async fn update_personalization(
         &self,
         ctx: &Context<'_>,
@@ -100,7 +100,7 @@ impl ProfileMutation {
     }
 
     /// Change names and profile. A field left out stays; null clears it.
-    #[graphql(directive = requires_permission::apply(SystemPermission::WriteOwn, false))]
+    #[graphql(directive = requires_permission::apply(SystemPermission::WriteOwn, false, false))]
     async fn update_profile(
         &self,
         ctx: &Context<'_>,

@@ -1,45 +1,22 @@
-//! `Role` and `Permission`: reading them, handing roles out.
+//! `Role`: reading roles, changing them, handing them out.
 
-use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObject};
+use uuid::Uuid;
 
 use crate::error::{Error, Result, UserError};
 use crate::graphql::context::ContextExt as _;
-use crate::graphql::directive::{list_size, page_arguments, requires_permission, requires_session};
+use crate::graphql::directive::{list_size, page_arguments, requires_permission};
 use crate::graphql::error::settle;
-use crate::graphql::loader::{MemberCountOf, PermissionsOfRole, RoleById};
+use crate::graphql::loader::{MemberCountOf, PermissionsOfRole, RoleById, UserById};
 use crate::graphql::node::Kind;
 use crate::graphql::page::{PageArguments, SortDirection};
 use crate::graphql::user_page::{UserConnection, UserOrder, connection};
 use crate::models::permission::{Permission, SystemPermission};
-use crate::models::role::Role;
+use crate::models::role::{Assignment, Role};
 use crate::models::user::User;
 use crate::models::user_page::{UserFilter, UserOrderField};
 use crate::scalar::DateTime;
-use crate::services::roles;
-
-/// A right that roles grant.
-#[Object]
-impl Permission {
-    /// What the right allows.
-    async fn description(&self) -> Option<&str> {
-        self.description.as_deref()
-    }
-
-    /// Opaque and stable; equal ids mean equal objects across all types.
-    pub async fn id(&self) -> ID {
-        Kind::Permission.id(self.id)
-    }
-
-    /// Checked by this server; it can be neither renamed nor deleted.
-    async fn is_system(&self) -> bool {
-        self.is_system
-    }
-
-    /// Unique, `resource:action` by custom, e.g. `read:own` or `posts:publish`; at most 100 characters.
-    async fn name(&self) -> &str {
-        &self.name
-    }
-}
+use crate::services::roles::{self, NewRole, RoleUpdate};
 
 /// A named bundle of rights.
 #[Object]
@@ -76,7 +53,7 @@ impl Role {
 
     /// Accounts that hold the role, the newest account first.
     #[graphql(
-        directive = requires_permission::apply(SystemPermission::ReadAll, false),
+        directive = requires_permission::apply(SystemPermission::ReadAll, false, false),
         directive = list_size::apply(20, page_arguments()),
     )]
     async fn members(
@@ -134,20 +111,14 @@ impl Role {
     }
 }
 
-/// Reading roles and permissions.
+/// Reading roles.
 #[derive(Default)]
 pub struct RoleQuery;
 
 #[Object]
 impl RoleQuery {
-    /// All permissions that roles can grant, by name.
-    #[graphql(directive = requires_session::apply(false, false))]
-    async fn permissions(&self, ctx: &Context<'_>) -> Result<Option<Vec<Permission>>> {
-        roles::all_permissions(ctx.app()).await.map(Some)
-    }
-
     /// A role by id or by name; null when there is none.
-    #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false))]
+    #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false, false))]
     async fn role(
         &self,
         ctx: &Context<'_>,
@@ -164,11 +135,92 @@ impl RoleQuery {
         }
     }
 
-    /// All roles, by name.
-    #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false))]
+    /// All roles, by name; there are at most 200.
+    #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false, false))]
     async fn roles(&self, ctx: &Context<'_>) -> Result<Option<Vec<Role>>> {
         roles::all(ctx.app()).await.map(Some)
     }
+}
+
+/// A role that an account holds.
+#[Object(name = "RoleAssignment")]
+impl Assignment {
+    /// When the role was given.
+    async fn assigned_at(&self) -> DateTime {
+        self.assigned_at
+    }
+
+    /// Who gave it; null for the server itself, for an erased account, and where the caller may not see
+    /// that account.
+    async fn assigned_by(&self, ctx: &Context<'_>) -> Result<Option<User>> {
+        let caller = ctx.caller();
+        let visible =
+            |id: &Uuid| caller.is(*id) || caller.requester().has(SystemPermission::ReadAll);
+        match self.assigned_by.filter(visible) {
+            Some(id) => ctx.loaders().one(UserById(id)).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The role.
+    async fn role(&self) -> &Role {
+        &self.role
+    }
+}
+
+/// A new role.
+#[derive(InputObject)]
+pub struct CreateRoleInput {
+    /// Whom the role is for; at most 500 characters.
+    pub description: Option<String>,
+    /// Unique name of at most 64 characters, whatever the case.
+    pub name: String,
+    /// The rights that it grants, by name; at most 100.
+    #[graphql(default)]
+    pub permissions: Vec<String>,
+}
+
+/// New values for a role. A field left out stays. Null clears it, or sets it back to its default where a
+/// value is compulsory.
+#[derive(InputObject)]
+pub struct UpdateRoleInput {
+    /// Whom the role is for; at most 500 characters.
+    pub description: MaybeUndefined<String>,
+    /// Given to every new account; `false` by default. Not for `admin`.
+    pub is_default: MaybeUndefined<bool>,
+    /// Unique name of at most 64 characters, whatever the case. Cannot be cleared; roles that ship with the
+    /// server keep theirs.
+    pub name: MaybeUndefined<String>,
+    /// Who holds the role must have a second factor, where the settings leave that to the roles; `false` by
+    /// default.
+    pub requires_two_factor: MaybeUndefined<bool>,
+    /// The role.
+    pub role_id: ID,
+}
+
+/// The role to remove.
+#[derive(InputObject)]
+pub struct DeleteRoleInput {
+    /// Its id.
+    pub role_id: ID,
+}
+
+/// The role after the change.
+#[derive(SimpleObject)]
+pub struct RolePayload {
+    /// Why nothing was changed; empty on success.
+    pub errors: Vec<UserError>,
+    /// The role; null exactly when `errors` is not empty.
+    pub role: Option<Role>,
+}
+
+/// The role that is gone.
+#[derive(SimpleObject)]
+pub struct DeleteRolePayload {
+    /// Its id; null exactly when `errors` is not empty.
+    deleted_role_id: Option<ID>,
+    /// Why nothing was changed; empty on success.
+    errors: Vec<UserError>,
 }
 
 /// A role and an account.
@@ -190,14 +242,14 @@ pub struct AccountPayload {
     pub user: Option<User>,
 }
 
-/// Handing roles out.
+/// Changing roles and handing them out.
 #[derive(Default)]
 pub struct RoleMutation;
 
 #[Object]
 impl RoleMutation {
     /// Give a role to an account. Nobody can give a role that grants what they do not hold.
-    #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false))]
+    #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false, true))]
     async fn assign_role(
         &self,
         ctx: &Context<'_>,
@@ -212,8 +264,39 @@ impl RoleMutation {
         Ok(Some(AccountPayload { errors, user }))
     }
 
+    /// Add a role. Nobody can add one that grants what they do not hold.
+    #[graphql(directive = requires_permission::apply(SystemPermission::AdminSystem, false, true))]
+    async fn create_role(
+        &self,
+        ctx: &Context<'_>,
+        input: CreateRoleInput,
+    ) -> Result<Option<RolePayload>> {
+        let new = NewRole {
+            name: input.name,
+            description: input.description,
+            permissions: input.permissions,
+        };
+        let (role, errors) = settle(ctx, roles::create(ctx.app(), ctx.actor()?, new).await)?;
+        Ok(Some(RolePayload { errors, role }))
+    }
+
+    /// Remove a role that nobody holds and new accounts do not get. Those that ship with the server stay.
+    #[graphql(directive = requires_permission::apply(SystemPermission::AdminSystem, false, true))]
+    async fn delete_role(
+        &self,
+        ctx: &Context<'_>,
+        input: DeleteRoleInput,
+    ) -> Result<Option<DeleteRolePayload>> {
+        let id = Kind::Role.uuid(&input.role_id);
+        let (deleted, errors) = settle(ctx, roles::delete(ctx.app(), ctx.actor()?, id).await)?;
+        Ok(Some(DeleteRolePayload {
+            deleted_role_id: deleted.map(|id| Kind::Role.id(id)),
+            errors,
+        }))
+    }
+
     /// Take a role from an account. The last administrator keeps the role `admin`.
-    #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false))]
+    #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false, true))]
     async fn remove_role(
         &self,
         ctx: &Context<'_>,
@@ -226,5 +309,26 @@ impl RoleMutation {
         let result = roles::remove(ctx.app(), ctx.actor()?, role, user).await;
         let (user, errors) = settle(ctx, result)?;
         Ok(Some(AccountPayload { errors, user }))
+    }
+
+    /// Change a role. Nobody can change one that grants what they do not hold.
+    #[graphql(directive = requires_permission::apply(SystemPermission::AdminSystem, false, true))]
+    async fn update_role(
+        &self,
+        ctx: &Context<'_>,
+        input: UpdateRoleInput,
+    ) -> Result<Option<RolePayload>> {
+        let id = Kind::Role.uuid(&input.role_id);
+        let update = RoleUpdate {
+            name: input.name,
+            description: input.description,
+            is_default: input.is_default,
+            requires_two_factor: input.requires_two_factor,
+        };
+        let (role, errors) = settle(
+            ctx,
+            roles::update(ctx.app(), ctx.actor()?, id, update).await,
+        )?;
+        Ok(Some(RolePayload { errors, role }))
     }
 }

@@ -47,6 +47,8 @@ pub enum Access {
         permission: SystemPermission,
         /// The owner may, too.
         or_owner: bool,
+        /// Who proved to be at the keyboard a short time ago.
+        recent: bool,
     },
 }
 
@@ -140,6 +142,7 @@ fn field_rule(field: &FieldDefinition) -> anyhow::Result<FieldRule> {
             "requiresPermission" => Access::Permission {
                 permission: argument(directive, "permission")?,
                 or_owner: argument(directive, "orOwner")?,
+                recent: argument(directive, "recentSignIn")?,
             },
             "cost" => {
                 rule.cost = u64::try_from(argument::<i32>(directive, "weight")?)?;

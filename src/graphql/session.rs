@@ -293,7 +293,7 @@ impl SessionMutation {
     }
 
     /// End one session of the caller, or of anyone with `admin:users`.
-    #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, true))]
+    #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, true, false))]
     async fn revoke_session(
         &self,
         ctx: &Context<'_>,

@@ -55,7 +55,7 @@ pub struct StatisticsQuery;
 impl StatisticsQuery {
     /// Sign-ins over time; the last 30 days when `period` is left out, at most 400 days.
     #[graphql(
-        directive = requires_permission::apply(SystemPermission::AdminSystem, false),
+        directive = requires_permission::apply(SystemPermission::AdminSystem, false, false),
         directive = cost::apply(50),
     )]
     async fn login_stats(

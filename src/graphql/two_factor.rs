@@ -147,7 +147,7 @@ impl TwoFactorMutation {
     }
 
     /// Take the second factor off an account whose owner lost it, passkeys included. Its sessions end.
-    #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false))]
+    #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false, true))]
     async fn reset_two_factor(
         &self,
         ctx: &Context<'_>,

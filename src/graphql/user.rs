@@ -10,8 +10,8 @@ use crate::graphql::audit::{self, AuditEventConnection};
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::directive::{list_size, page_arguments, public, requires_permission};
 use crate::graphql::loader::{
-    BackgroundOf, IdentitiesOf, PasskeysOf, PermissionNamesOf, PersonalizationOf, ProfileOf,
-    RolesOf, TwoFactorOf, UserById, VerificationsOf,
+    AssignmentsOf, BackgroundOf, IdentitiesOf, PasskeysOf, PermissionNamesOf, PersonalizationOf,
+    ProfileOf, RolesOf, TwoFactorOf, UserById, VerificationsOf,
 };
 use crate::graphql::node::Kind;
 use crate::graphql::page::{DateTimeRange, PageArguments};
@@ -23,7 +23,7 @@ use crate::models::passkey::Passkey;
 use crate::models::permission::SystemPermission;
 use crate::models::personalization::Personalization;
 use crate::models::profile::Profile;
-use crate::models::role::Role;
+use crate::models::role::{Assignment, Role};
 use crate::models::two_factor::TwoFactorState;
 use crate::models::user::{AccountStatus, User};
 use crate::models::user_page::UserFilter;
@@ -35,7 +35,7 @@ use crate::services::users::{self, Lookup};
 #[Object]
 impl User {
     /// Background in software and hardware that coaching builds on; null until it was first written.
-    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true))]
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true, false))]
     async fn background(&self, ctx: &Context<'_>) -> Result<Option<Background>> {
         ctx.loaders().one(BackgroundOf(self.id)).await
     }
@@ -66,13 +66,13 @@ impl User {
     }
 
     /// Day of birth.
-    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true))]
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true, false))]
     async fn birth_date(&self) -> Option<Date> {
         self.birth_date
     }
 
     /// When coaching began.
-    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true))]
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true, false))]
     async fn coaching_start_date(&self) -> Option<DateTime> {
         self.coaching_start_date
     }
@@ -83,7 +83,7 @@ impl User {
     }
 
     /// Address used for sign-in and mail.
-    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true))]
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true, false))]
     async fn email(&self) -> Option<&EmailAddress> {
         Some(&self.email)
     }
@@ -94,7 +94,7 @@ impl User {
     }
 
     /// When the address was last proved.
-    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true))]
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true, false))]
     async fn email_verified_at(&self) -> Option<DateTime> {
         self.email_verified_at
     }
@@ -122,13 +122,13 @@ impl User {
     }
 
     /// Most recent coaching session.
-    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true))]
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true, false))]
     async fn last_coaching_session(&self) -> Option<DateTime> {
         self.last_coaching_session
     }
 
     /// Most recent successful sign-in.
-    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true))]
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true, false))]
     async fn last_login_at(&self) -> Option<DateTime> {
         self.last_login_at
     }
@@ -140,7 +140,7 @@ impl User {
     }
 
     /// Sign-in providers tied to the account, in the order in which they were.
-    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true))]
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true, false))]
     async fn linked_accounts(&self, ctx: &Context<'_>) -> Result<Option<Vec<Identity>>> {
         ctx.loaders()
             .one(IdentitiesOf(self.id))
@@ -149,13 +149,13 @@ impl User {
     }
 
     /// Successful sign-ins so far.
-    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true))]
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true, false))]
     async fn login_count(&self) -> Option<i32> {
         Some(self.login_count)
     }
 
     /// Passkeys tied to the account, the oldest first; at most 20.
-    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true))]
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true, false))]
     async fn passkeys(&self, ctx: &Context<'_>) -> Result<Option<Vec<Passkey>>> {
         ctx.loaders()
             .one(PasskeysOf(self.id))
@@ -164,7 +164,7 @@ impl User {
     }
 
     /// Everything the account's roles add up to: names of permissions, sorted.
-    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true))]
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true, false))]
     async fn permissions(&self, ctx: &Context<'_>) -> Result<Option<Vec<String>>> {
         ctx.loaders()
             .one(PermissionNamesOf(self.id))
@@ -173,19 +173,28 @@ impl User {
     }
 
     /// What the server has learned about the person's taste; null until it was first written.
-    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true))]
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true, false))]
     async fn personalization(&self, ctx: &Context<'_>) -> Result<Option<Personalization>> {
         ctx.loaders().one(PersonalizationOf(self.id)).await
     }
 
     /// Self-description and coaching preferences.
-    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true))]
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true, false))]
     async fn profile(&self, ctx: &Context<'_>) -> Result<Option<Profile>> {
         ctx.loaders().one(ProfileOf(self.id)).await
     }
 
+    /// Roles the account holds, by name, with who gave them and when.
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true, false))]
+    async fn role_assignments(&self, ctx: &Context<'_>) -> Result<Option<Vec<Assignment>>> {
+        ctx.loaders()
+            .one(AssignmentsOf(self.id))
+            .await
+            .map(|held| Some(held.unwrap_or_default()))
+    }
+
     /// Roles the account holds, by name.
-    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true))]
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true, false))]
     async fn roles(&self, ctx: &Context<'_>) -> Result<Option<Vec<Role>>> {
         ctx.loaders()
             .one(RolesOf(self.id))
@@ -194,7 +203,7 @@ impl User {
     }
 
     /// Live sessions, the most recently used first.
-    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true), directive = list_size::apply(20, page_arguments()))]
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true, false), directive = list_size::apply(20, page_arguments()))]
     async fn sessions(
         &self,
         ctx: &Context<'_>,
@@ -220,7 +229,7 @@ impl User {
     }
 
     /// State of the second factor.
-    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true))]
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true, false))]
     async fn two_factor(&self, ctx: &Context<'_>) -> Result<Option<TwoFactorState>> {
         ctx.loaders().one(TwoFactorOf(self.id)).await
     }
@@ -243,7 +252,7 @@ impl User {
     }
 
     /// Mailed tokens of the last 30 days, the newest first; never the tokens themselves.
-    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true))]
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true, false))]
     async fn verifications(&self, ctx: &Context<'_>) -> Result<Option<Vec<VerificationToken>>> {
         ctx.loaders()
             .one(VerificationsOf(self.id))
@@ -343,7 +352,7 @@ impl UserQuery {
     }
 
     /// One account; null when it does not exist or is not visible.
-    #[graphql(directive = requires_permission::apply(SystemPermission::ReadAll, true))]
+    #[graphql(directive = requires_permission::apply(SystemPermission::ReadAll, true, false))]
     async fn user(&self, ctx: &Context<'_>, by: UserLookup) -> Result<Option<User>> {
         let lookup = match by {
             UserLookup::Email(email) => Lookup::Email(email),
@@ -363,7 +372,7 @@ impl UserQuery {
     /// names. A word with three letters or digits in a row is found anywhere in them, any other one where a name
     /// begins. A word without a letter or digit finds nothing.
     #[graphql(
-        directive = requires_permission::apply(SystemPermission::ReadAll, false),
+        directive = requires_permission::apply(SystemPermission::ReadAll, false, false),
         directive = list_size::apply(20, page_arguments()),
     )]
     #[expect(

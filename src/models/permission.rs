@@ -6,7 +6,8 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use crate::db::Conn;
-use crate::schema::{permissions, role_permissions, user_roles};
+use crate::scalar::DateTime;
+use crate::schema::{permissions, role_permissions, roles, user_roles};
 
 /// The rights that this server itself checks. Applications add their own by name.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,5 +108,109 @@ impl Permission {
             .order((user_roles::user_id, permissions::name))
             .load(conn)
             .await
+    }
+
+    /// The permissions with these names, in no order; unknown names are left out.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn by_names(conn: &mut Conn, names: &[String]) -> QueryResult<Vec<Self>> {
+        Self::query()
+            .filter(permissions::name.eq_any(names))
+            .load(conn)
+            .await
+    }
+
+    /// How many permissions there are.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn count(conn: &mut Conn) -> QueryResult<i64> {
+        permissions::table.count().get_result(conn).await
+    }
+
+    /// Adds a permission that no role grants yet.
+    ///
+    /// # Errors
+    /// If the name is in use (`permissions_name_key`) or the database refuses.
+    pub async fn create(
+        conn: &mut Conn,
+        name: &str,
+        description: Option<&str>,
+        now: DateTime,
+    ) -> QueryResult<Self> {
+        diesel::insert_into(permissions::table)
+            .values((
+                permissions::id.eq(Uuid::now_v7()),
+                permissions::name.eq(name),
+                permissions::description.eq(description),
+                permissions::created_at.eq(now),
+            ))
+            .returning(Self::as_returning())
+            .get_result(conn)
+            .await
+    }
+
+    /// Removes a permission; every role loses it, and notes when.
+    ///
+    /// # Errors
+    /// If it is one of the system's (`permissions_system_protected`) or the database cannot answer.
+    pub async fn delete(conn: &mut Conn, id: Uuid, now: DateTime) -> QueryResult<()> {
+        let granting = role_permissions::table
+            .filter(role_permissions::permission_id.eq(id))
+            .select(role_permissions::role_id);
+        diesel::update(roles::table)
+            .filter(roles::id.eq_any(granting))
+            .set(roles::updated_at.eq(now))
+            .execute(conn)
+            .await?;
+        diesel::delete(permissions::table.find(id))
+            .execute(conn)
+            .await
+            .map(drop)
+    }
+
+    /// Whether any role grants the permission.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn is_granted(conn: &mut Conn, id: Uuid) -> QueryResult<bool> {
+        let granting = role_permissions::table.filter(role_permissions::permission_id.eq(id));
+        diesel::select(diesel::dsl::exists(granting))
+            .get_result(conn)
+            .await
+    }
+
+    /// Lets `role` grant these permissions; says whether one of them is new to it.
+    ///
+    /// # Errors
+    /// If there is no such role or permission, or the database cannot answer.
+    pub async fn grant(conn: &mut Conn, role: Uuid, ids: &[Uuid]) -> QueryResult<bool> {
+        let rows: Vec<_> = ids
+            .iter()
+            .map(|id| {
+                (
+                    role_permissions::role_id.eq(role),
+                    role_permissions::permission_id.eq(*id),
+                )
+            })
+            .collect();
+        diesel::insert_into(role_permissions::table)
+            .values(rows)
+            .on_conflict_do_nothing()
+            .execute(conn)
+            .await
+            .map(|rows| rows > 0)
+    }
+
+    /// Stops `role` from granting the permission; says whether it did.
+    ///
+    /// # Errors
+    /// If the role keeps it (`role_permissions_admin_protected`) or the database cannot answer.
+    pub async fn revoke(conn: &mut Conn, role: Uuid, id: Uuid) -> QueryResult<bool> {
+        diesel::delete(role_permissions::table.find((role, id)))
+            .execute(conn)
+            .await
+            .map(|rows| rows > 0)
     }
 }

@@ -27,6 +27,31 @@ pub struct Role {
     pub requires_two_factor: bool,
 }
 
+/// A role that an account holds, and how it came by it.
+#[derive(Queryable, Selectable, Clone, Debug)]
+#[diesel(table_name = user_roles)]
+#[expect(
+    missing_docs,
+    reason = "the columns are described in the database and in graphql::role"
+)]
+pub struct Assignment {
+    #[diesel(embed)]
+    pub role: Role,
+    pub assigned_at: DateTime,
+    pub assigned_by: Option<Uuid>,
+}
+
+/// New values for a role; `None` leaves, `Some(None)` clears.
+#[derive(AsChangeset, Default, Debug)]
+#[diesel(table_name = roles)]
+#[expect(missing_docs, reason = "the columns are described in the database")]
+pub struct RoleChanges {
+    pub name: Option<String>,
+    pub description: Option<Option<String>>,
+    pub is_default: Option<bool>,
+    pub requires_two_factor: Option<bool>,
+}
+
 impl Role {
     /// Name of the role that runs the installation; somebody always holds it.
     pub const ADMIN: &str = "admin";
@@ -59,15 +84,15 @@ impl Role {
             .optional()
     }
 
-    /// The role with this id, locked until the transaction ends, so that of two changes of its
-    /// members at once the second sees what the first did.
+    /// The id of the role `admin`, locked until the transaction ends. `None` where somebody removed it past
+    /// the server.
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn lock(conn: &mut Conn, id: Uuid) -> QueryResult<Option<Self>> {
+    pub async fn lock_admin(conn: &mut Conn) -> QueryResult<Option<Uuid>> {
         roles::table
-            .find(id)
-            .select(Self::as_select())
+            .filter(lower(roles::name).eq(Self::ADMIN))
+            .select(roles::id)
             .for_no_key_update()
             .first(conn)
             .await
@@ -99,6 +124,94 @@ impl Role {
             .select((user_roles::role_id, diesel::dsl::count_star()))
             .load(conn)
             .await
+    }
+
+    /// The roles that each of these accounts holds with who gave them and when, by name.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn assignments_by_users(
+        conn: &mut Conn,
+        users: &[Uuid],
+    ) -> QueryResult<Vec<(Uuid, Assignment)>> {
+        user_roles::table
+            .inner_join(roles::table)
+            .filter(user_roles::user_id.eq_any(users))
+            .order(roles::name)
+            .select((user_roles::user_id, Assignment::as_select()))
+            .load(conn)
+            .await
+    }
+
+    /// How many roles there are.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn count(conn: &mut Conn) -> QueryResult<i64> {
+        roles::table.count().get_result(conn).await
+    }
+
+    /// Adds a role that grants nothing yet.
+    ///
+    /// # Errors
+    /// If the name is in use (`roles_name_key`) or the database refuses.
+    pub async fn create(
+        conn: &mut Conn,
+        name: &str,
+        description: Option<&str>,
+        now: DateTime,
+    ) -> QueryResult<Self> {
+        diesel::insert_into(roles::table)
+            .values((
+                roles::id.eq(Uuid::now_v7()),
+                roles::name.eq(name),
+                roles::description.eq(description),
+                roles::created_at.eq(now),
+                roles::updated_at.eq(now),
+            ))
+            .returning(Self::as_returning())
+            .get_result(conn)
+            .await
+    }
+
+    /// Writes `changes` and the time of the change; gives `None` if the role is gone.
+    ///
+    /// # Errors
+    /// If the name is in use (`roles_name_key`) or the database refuses.
+    pub async fn update(
+        conn: &mut Conn,
+        id: Uuid,
+        changes: &RoleChanges,
+        now: DateTime,
+    ) -> QueryResult<Option<Self>> {
+        diesel::update(roles::table.find(id))
+            .set((changes, roles::updated_at.eq(now)))
+            .returning(Self::as_returning())
+            .get_result(conn)
+            .await
+            .optional()
+    }
+
+    /// Removes the role, if nobody holds it; says whether it is gone. Whoever is being given it at this
+    /// moment is waited for.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn delete_unheld(conn: &mut Conn, id: Uuid) -> QueryResult<bool> {
+        // A row of `user_roles` that is being written holds the role; a new statement sees it.
+        roles::table
+            .find(id)
+            .select(roles::id)
+            .for_update()
+            .first::<Uuid>(conn)
+            .await
+            .optional()?;
+        let held = user_roles::table.filter(user_roles::role_id.eq(id));
+        diesel::delete(roles::table.find(id))
+            .filter(diesel::dsl::not(diesel::dsl::exists(held)))
+            .execute(conn)
+            .await
+            .map(|rows| rows > 0)
     }
 
     /// Gives `user` every role that new accounts get.

@@ -10,8 +10,7 @@ use crate::db::Conn;
 use crate::error::{Error, Result, UserError, UserErrorCode};
 use crate::models::email_change::EmailChange;
 use crate::models::job::Job;
-use crate::models::permission::Permission;
-use crate::models::role::Role;
+use crate::models::permission::{Permission, SystemPermission};
 use crate::models::session::{Session, SessionEndReason};
 use crate::models::user::{AccountStatus, ClosedBy, User};
 use crate::models::verification_token::{VerificationKind, VerificationToken};
@@ -19,7 +18,8 @@ use crate::scalar::DateTime;
 use crate::services::confirm::{self, ConfirmIdentityInput};
 use crate::services::limits::{self, Limit};
 use crate::services::personalization::not_found;
-use crate::services::{devices, mails, validate};
+use crate::services::rights::Rights;
+use crate::services::{devices, mails, roles, validate};
 
 /// Closes the caller's own account until it is opened again by a mailed link.
 ///
@@ -106,7 +106,7 @@ pub async fn set_status(
     let now = app.now();
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
-        let user = above(conn, actor, id).await?;
+        let user = above(app, conn, actor, SystemPermission::AdminUsers, id).await?;
         // Before the role of administrators, as the owner does who closes the account at the same moment.
         User::lock(conn, id).await?;
         let changed = if change.is_active {
@@ -132,24 +132,30 @@ pub async fn set_status(
 pub async fn unlock(app: &App, actor: &Actor, user: Option<Uuid>) -> Result<User> {
     let id = user.ok_or_else(not_found)?;
     let mut conn = app.db.conn().await?;
-    let user = above(&mut conn, actor, id).await?;
+    let user = above(app, &mut conn, actor, SystemPermission::AdminUsers, id).await?;
     limits::unlock(&mut conn, id, &user.email, user.username.as_deref()).await?;
     Ok(user)
 }
 
-/// The account, if the caller holds every permission that it holds: nobody reaches above the own head.
+/// The account, if the caller holds `needed` and every permission that it holds, as of now: nobody reaches
+/// above the own head.
 ///
 /// # Errors
-/// `NOT_FOUND`; [`Error::Forbidden`] where the account may do what the caller may not.
-pub async fn above(conn: &mut Conn, actor: &Actor, user: Uuid) -> Result<User> {
+/// `NOT_FOUND`; [`Error::Forbidden`] where the account may do what the caller may not, or the caller has lost
+/// `needed`; [`Error::Unauthenticated`] where their session has ended.
+pub async fn above(
+    app: &App,
+    conn: &mut Conn,
+    actor: &Actor,
+    needed: SystemPermission,
+    user: Uuid,
+) -> Result<User> {
+    let rights = Rights::now(app, conn, actor, needed).await?;
     let found = User::by_ids(conn, &[user]).await?.pop();
     let found = found.ok_or_else(not_found)?;
     let held = Permission::names_by_users(conn, &[user]).await?;
-    if held.iter().all(|(_, name)| actor.holds(name)) {
-        Ok(found)
-    } else {
-        Err(Error::Forbidden)
-    }
+    rights.cover(held.iter().map(|(_, name)| &**name))?;
+    Ok(found)
 }
 
 /// Closes an account, ends its sessions and voids its mailed tokens; `None` if it was not open. Belongs
@@ -165,18 +171,7 @@ async fn close(
     end: SessionEndReason,
     now: DateTime,
 ) -> Result<Option<User>> {
-    // Locked, so that of two administrators who close each other's account one stays.
-    let admin = Role::by_name(conn, Role::ADMIN).await?;
-    if let Some(admin) = admin {
-        Role::lock(conn, admin.id).await?;
-        let roles = Role::by_users(conn, &[user]).await?;
-        if roles.iter().any(|(_, role)| role.id == admin.id)
-            && Role::count_active_members(conn, admin.id, user).await? == 0
-        {
-            let message = "The last administrator stays.";
-            return Err(UserError::new(UserErrorCode::Protected, message).into());
-        }
-    }
+    roles::keep_an_administrator(conn, user, &[]).await?;
     let Some(closed) = User::close(conn, user, by, reason, now).await? else {
         return Ok(None);
     };

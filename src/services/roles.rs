@@ -1,16 +1,25 @@
-//! Handing roles out and taking them back.
+//! Roles: adding, changing and removing them, handing them out and taking them back.
 
+use async_graphql::MaybeUndefined;
 use diesel_async::AsyncConnection as _;
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::auth::requester::Actor;
 use crate::db::Conn;
-use crate::error::{Error, Result, UserError, UserErrorCode};
-use crate::models::permission::Permission;
-use crate::models::role::Role;
+use crate::error::{Error, OnConstraint as _, Result, UserError, UserErrorCode};
+use crate::models::permission::{Permission, SystemPermission};
+use crate::models::role::{Role, RoleChanges};
 use crate::models::user::User;
+use crate::services::permissions::{self, description};
 use crate::services::personalization::not_found as user_not_found;
+use crate::services::rights::{self, Rights};
+use crate::services::validate::{self, Problems};
+
+/// Most roles.
+const MOST_ROLES: i64 = 200;
+/// Most characters of a role's name.
+const MAX_NAME: usize = 64;
 
 /// All roles, by name.
 ///
@@ -28,12 +37,140 @@ pub async fn by_name(app: &App, name: &str) -> Result<Option<Role>> {
     Ok(Role::by_name(&mut *app.db.conn().await?, name).await?)
 }
 
-/// All permissions, by name.
+/// A role to add.
+#[derive(Debug)]
+pub struct NewRole {
+    /// Its name.
+    pub name: String,
+    /// Whom it is for.
+    pub description: Option<String>,
+    /// Names of what it grants.
+    pub permissions: Vec<String>,
+}
+
+/// Adds a role.
 ///
 /// # Errors
-/// If the database cannot answer.
-pub async fn all_permissions(app: &App) -> Result<Vec<Permission>> {
-    Ok(Permission::all(&mut *app.db.conn().await?).await?)
+/// `INVALID_VALUE`, `TAKEN` for the name, `NOT_FOUND` for an unknown permission, `REJECTED` beyond the most
+/// roles; [`Error::Forbidden`] for a permission that the caller does not hold.
+pub async fn create(app: &App, actor: &Actor, new: NewRole) -> Result<Role> {
+    let mut problems = Problems::default();
+    let name = problems.take(role_name(&new.name));
+    let description = description(new.description.as_deref(), &mut problems);
+    problems.take(permissions::bounded(&new.permissions));
+    problems.finish()?;
+    let name = name.unwrap_or_default();
+    let now = app.now();
+    let mut conn = app.db.conn().await?;
+    conn.transaction(async |conn| {
+        rights::take_turns(conn).await?;
+        let rights = Rights::now(app, conn, actor, SystemPermission::AdminSystem).await?;
+        let granted = permissions::named(conn, &new.permissions).await?;
+        rights.cover(granted.iter().map(|permission| &*permission.name))?;
+        if Role::count(conn).await? >= MOST_ROLES {
+            let message = "There are 200 roles already, which is the most.";
+            return Err(UserError::new(UserErrorCode::Rejected, message).into());
+        }
+        let role = Role::create(conn, &name, description.as_deref(), now).await;
+        let role = role.on_constraint("roles_name_key", name_taken)?;
+        let ids: Vec<_> = granted.iter().map(|permission| permission.id).collect();
+        Permission::grant(conn, role.id, &ids).await?;
+        Ok(role)
+    })
+    .await
+}
+
+/// New values for a role. What is left out stays; null clears it, or sets it back to `false`.
+#[derive(Debug, Default)]
+pub struct RoleUpdate {
+    /// Its name; compulsory.
+    pub name: MaybeUndefined<String>,
+    /// Whom it is for.
+    pub description: MaybeUndefined<String>,
+    /// New accounts get it.
+    pub is_default: MaybeUndefined<bool>,
+    /// Whoever holds it needs a second factor.
+    pub requires_two_factor: MaybeUndefined<bool>,
+}
+
+/// Changes a role: all of it, or nothing. No id names none.
+///
+/// # Errors
+/// `NOT_FOUND`, `INVALID_VALUE`, `TAKEN` for the name, `PROTECTED` for the name of a role of the system and for
+/// making `admin` a default; [`Error::Forbidden`] where the role grants what the caller does not hold.
+pub async fn update(
+    app: &App,
+    actor: &Actor,
+    role: Option<Uuid>,
+    update: RoleUpdate,
+) -> Result<Role> {
+    let mut problems = Problems::default();
+    let name = match &update.name {
+        MaybeUndefined::Undefined => None,
+        MaybeUndefined::Null => {
+            let path = ["input", "name"];
+            let message = "A name is needed.";
+            problems.add(UserError::invalid(&path, "REQUIRED", (None, None), message));
+            None
+        }
+        MaybeUndefined::Value(name) => problems.take(role_name(name)),
+    };
+    let new_description = update
+        .description
+        .as_opt_ref()
+        .map(|text| description(text.map(String::as_str), &mut problems));
+    problems.finish()?;
+    let flag =
+        |value: &MaybeUndefined<bool>| value.as_opt_ref().map(|v| v.copied().unwrap_or(false));
+    let changes = RoleChanges {
+        name,
+        description: new_description,
+        is_default: flag(&update.is_default),
+        requires_two_factor: flag(&update.requires_two_factor),
+    };
+    let now = app.now();
+    let mut conn = app.db.conn().await?;
+    conn.transaction(async |conn| {
+        let (role, _) = touched(app, conn, actor, role, SystemPermission::AdminSystem).await?;
+        if role.is_system && changes.name.as_ref().is_some_and(|name| *name != role.name) {
+            let message = "A role of the system keeps its name.";
+            return Err(protected("name", message));
+        }
+        if role.name == Role::ADMIN && changes.is_default == Some(true) {
+            let message = "New accounts are never administrators.";
+            return Err(protected("isDefault", message));
+        }
+        let changed = Role::update(conn, role.id, &changes, now).await;
+        let changed = changed.on_constraint("roles_name_key", name_taken)?;
+        changed.ok_or_else(role_not_found)
+    })
+    .await
+}
+
+/// Removes a role that nobody holds. No id names none.
+///
+/// # Errors
+/// `NOT_FOUND`; `PROTECTED` for a role of the system, one that new accounts get, and one that somebody holds;
+/// [`Error::Forbidden`] where the role grants what the caller does not hold.
+pub async fn delete(app: &App, actor: &Actor, role: Option<Uuid>) -> Result<Uuid> {
+    let mut conn = app.db.conn().await?;
+    conn.transaction(async |conn| {
+        let (role, _) = touched(app, conn, actor, role, SystemPermission::AdminSystem).await?;
+        if role.is_system {
+            return Err(protected("roleId", "A role of the system stays."));
+        }
+        // Somebody may be registering at this moment.
+        if role.is_default {
+            let message = "New accounts get this role: take that flag off first.";
+            return Err(protected("roleId", message));
+        }
+        if !Role::delete_unheld(conn, role.id).await? {
+            let message = "Somebody holds this role: take it from them first.";
+            return Err(protected("roleId", message));
+        }
+        Ok(role.id)
+    })
+    .await
 }
 
 /// Gives a role to an account. Giving it twice changes nothing. No id names nothing.
@@ -50,8 +187,11 @@ pub async fn assign(
     let now = app.now();
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
-        let (role, user) = both(conn, actor, role, user).await?;
-        Role::assign(conn, role.id, user.id, Some(actor.user_id()), now).await?;
+        let (role, user) = both(app, conn, actor, role, user).await?;
+        Role::assign(conn, role.id, user.id, Some(actor.user_id()), now)
+            .await
+            // Erased a moment ago.
+            .on_constraint("user_roles_user_id_fkey", user_missing)?;
         Ok(user)
     })
     .await
@@ -70,49 +210,91 @@ pub async fn remove(
 ) -> Result<User> {
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
-        let (role, user) = both(conn, actor, role, user).await?;
-        if Role::remove(conn, role.id, user.id).await?
-            && role.name == Role::ADMIN
-            && Role::count_active_members(conn, role.id, user.id).await? == 0
-        {
-            let message = "The last administrator keeps the role.";
-            return Err(
-                UserError::at(UserErrorCode::Protected, &["input", "userId"], message).into(),
-            );
+        let (role, user) = both(app, conn, actor, role, user).await?;
+        if role.name == Role::ADMIN {
+            keep_an_administrator(conn, user.id, &["input", "userId"]).await?;
         }
+        Role::remove(conn, role.id, user.id).await?;
         Ok::<_, Error>(user)
     })
     .await
 }
 
-/// The role, locked, and the account. The lock makes changes of one role's members take turns, so
-/// that of two administrators who demote each other one stays.
+/// Fails where `user` is the last administrator who may sign in. Whatever takes one away calls this first, in
+/// its transaction: of two administrators who demote, close or erase each other's account one stays, because
+/// rights change in turns.
+///
+/// # Errors
+/// `PROTECTED` at `path`.
+pub async fn keep_an_administrator(conn: &mut Conn, user: Uuid, path: &[&str]) -> Result<()> {
+    let admin = rights::take_turns(conn).await?;
+    let held = Role::by_users(conn, &[user]).await?;
+    if held.iter().any(|(_, role)| role.id == admin)
+        && Role::count_active_members(conn, admin, user).await? == 0
+    {
+        let message = "The last administrator stays.";
+        return Err(UserError::at(UserErrorCode::Protected, path, message).into());
+    }
+    Ok(())
+}
+
+/// The role and the account of a membership that the caller may change.
 async fn both(
+    app: &App,
     conn: &mut Conn,
     actor: &Actor,
     role: Option<Uuid>,
     user: Option<Uuid>,
 ) -> Result<(Role, User)> {
-    let no_role = || {
-        UserError::at(
-            UserErrorCode::NotFound,
-            &["input", "roleId"],
-            "There is no such role.",
-        )
-    };
-    let role = Role::lock(conn, role.ok_or_else(no_role)?)
-        .await?
-        .ok_or_else(no_role)?;
-    let granted = Permission::by_roles(conn, &[role.id]).await?;
-    if !granted
-        .iter()
-        .all(|(_, permission)| actor.holds(&permission.name))
-    {
-        return Err(Error::Forbidden);
-    }
+    let (role, _) = touched(app, conn, actor, role, SystemPermission::AdminUsers).await?;
     let user = User::by_ids(conn, &[user.ok_or_else(user_not_found)?])
         .await?
         .pop()
         .ok_or_else(user_not_found)?;
     Ok((role, user))
+}
+
+/// The role with this id and the rights of the caller, once it is the caller's turn: they must hold `needed`
+/// and whatever the role grants.
+///
+/// # Errors
+/// `NOT_FOUND`, [`Error::Forbidden`], [`Error::Unauthenticated`].
+pub(super) async fn touched(
+    app: &App,
+    conn: &mut Conn,
+    actor: &Actor,
+    role: Option<Uuid>,
+    needed: SystemPermission,
+) -> Result<(Role, Rights)> {
+    rights::take_turns(conn).await?;
+    let rights = Rights::now(app, conn, actor, needed).await?;
+    let id = role.ok_or_else(role_not_found)?;
+    let role = Role::by_ids(conn, &[id]).await?.pop();
+    let role = role.ok_or_else(role_not_found)?;
+    let granted = Permission::by_roles(conn, &[id]).await?;
+    rights.cover(granted.iter().map(|(_, permission)| &*permission.name))?;
+    Ok((role, rights))
+}
+
+fn role_name(name: &str) -> Result<String, UserError> {
+    validate::line(&["input", "name"], name, 1, MAX_NAME)
+}
+
+fn role_not_found() -> Error {
+    let message = "There is no such role.";
+    UserError::at(UserErrorCode::NotFound, &["input", "roleId"], message).into()
+}
+
+fn user_missing() -> UserError {
+    let message = "There is no such account.";
+    UserError::at(UserErrorCode::NotFound, &["input", "userId"], message)
+}
+
+fn name_taken() -> UserError {
+    let message = "Another role has this name.";
+    UserError::at(UserErrorCode::Taken, &["input", "name"], message)
+}
+
+fn protected(field: &str, message: &str) -> Error {
+    UserError::at(UserErrorCode::Protected, &["input", field], message).into()
 }

@@ -311,7 +311,14 @@ pub async fn revoke(app: &App, actor: &Actor, session: Option<Uuid>) -> Result<U
     let reason = if session.user_id == actor.user_id() {
         SessionEndReason::User
     } else if actor.has(SystemPermission::AdminUsers) {
-        account::above(&mut conn, actor, session.user_id).await?;
+        account::above(
+            app,
+            &mut conn,
+            actor,
+            SystemPermission::AdminUsers,
+            session.user_id,
+        )
+        .await?;
         SessionEndReason::Admin
     } else {
         return Err(not_found());

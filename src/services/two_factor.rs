@@ -16,6 +16,7 @@ use crate::db::Conn;
 use crate::error::{Error, Proof, Result, UserError, UserErrorCode};
 use crate::models::job::Job;
 use crate::models::passkey::Passkey;
+use crate::models::permission::SystemPermission;
 use crate::models::role::Role;
 use crate::models::session::{Session, SessionEndReason};
 use crate::models::trusted_device::TrustedDevice;
@@ -351,7 +352,7 @@ pub async fn reset(app: &App, actor: &Actor, user: Option<Uuid>) -> Result<User>
     let now = app.now();
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
-        let user = account::above(conn, actor, id).await?;
+        let user = account::above(app, conn, actor, SystemPermission::AdminUsers, id).await?;
         User::lock(conn, id).await?;
         if take_off(conn, id).await? {
             let reason = SessionEndReason::TwoFactorChanged;

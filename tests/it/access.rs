@@ -25,7 +25,7 @@ use Outcome::{Allowed as A, Forbidden as F, Unauthenticated as U};
 /// A root field, a document that uses it, and what comes of it for nobody, an account that has not
 /// proved its address, a user, a moderator and an administrator. `ID` stands for the id of another
 /// account, `ROLE` for that of the role `moderator`.
-pub const FIELDS: [(&str, &str, [Outcome; 5]); 52] = [
+pub const FIELDS: [(&str, &str, [Outcome; 5]); 59] = [
     (
         "Query.authOptions",
         "{ authOptions { registrationOpen } }",
@@ -68,6 +68,41 @@ pub const FIELDS: [(&str, &str, [Outcome; 5]); 52] = [
     (
         "Mutation.removeRole",
         "mutation { removeRole(input: { userId: \"ID\", roleId: \"ROLE\" }) { errors { code } } }",
+        [U, U, F, F, A],
+    ),
+    (
+        "Mutation.createRole",
+        "mutation { createRole(input: { name: \"\" }) { errors { code } } }",
+        [U, U, F, F, A],
+    ),
+    (
+        "Mutation.updateRole",
+        "mutation { updateRole(input: { roleId: \"ROLE\" }) { errors { code } } }",
+        [U, U, F, F, A],
+    ),
+    (
+        "Mutation.deleteRole",
+        "mutation { deleteRole(input: { roleId: \"x\" }) { errors { code } } }",
+        [U, U, F, F, A],
+    ),
+    (
+        "Mutation.createPermission",
+        "mutation { createPermission(input: { name: \"\" }) { errors { code } } }",
+        [U, U, F, F, A],
+    ),
+    (
+        "Mutation.deletePermission",
+        "mutation { deletePermission(input: { permissionId: \"x\" }) { errors { code } } }",
+        [U, U, F, F, A],
+    ),
+    (
+        "Mutation.grantPermission",
+        "mutation { grantPermission(input: { roleId: \"ROLE\", permission: \"read:all\" }) { errors { code } } }",
+        [U, U, F, F, A],
+    ),
+    (
+        "Mutation.revokePermission",
+        "mutation { revokePermission(input: { roleId: \"ROLE\", permission: \"x\" }) { errors { code } } }",
         [U, U, F, F, A],
     ),
     (
@@ -450,6 +485,7 @@ fn selection(field: &str) -> String {
         "personalization" => format!("{field} {{ recommendedContent }}"),
         "linkedAccounts" => format!("{field} {{ provider }}"),
         "passkeys" | "roles" => format!("{field} {{ name }}"),
+        "roleAssignments" => format!("{field} {{ assignedAt }}"),
         "twoFactor" => format!("{field} {{ enabled }}"),
         "sessions" => format!("{field} {{ nodes {{ id }} }}"),
         "verifications" => format!("{field} {{ kind }}"),

@@ -310,6 +310,11 @@ const BROKEN: &[(&str, &[&str])] = &[
         "DELETE FROM roles",
     ]),
 
+    ("roles_admin_not_default", &["UPDATE roles SET is_default = true WHERE name = 'admin'"]),
+    ("role_permissions_admin_protected", &[
+        "DELETE FROM role_permissions USING roles WHERE roles.id = role_id AND roles.name = 'admin'",
+        "DELETE FROM role_permissions",
+    ]),
     ("role_permissions_pkey", &["INSERT INTO role_permissions SELECT * FROM role_permissions LIMIT 1"]),
     ("role_permissions_role_id_fkey", &["UPDATE role_permissions SET role_id = gen_random_uuid()"]),
     ("role_permissions_permission_id_fkey", &["UPDATE role_permissions SET permission_id = gen_random_uuid()"]),
@@ -448,6 +453,7 @@ const TRIGGERS: &[(&str, &str)] = &[
     // Tell of access that ends; `two_servers` has their tests.
     ("permissions_access", ""),
     ("role_permissions_access", ""),
+    ("role_permissions_admin", "role_permissions_admin_protected"),
     ("passkeys_access", ""),
     ("sessions_access_delete", ""),
     ("sessions_access_update", ""),
@@ -568,7 +574,9 @@ async fn what_the_constraints_are_not_there_for_goes_through() {
         UPDATE users SET username = NULL;
         UPDATE profiles SET bio = repeat('🦊', 500), language = 'zh-Hant-TW';
         UPDATE backgrounds SET software_tools = array_fill('x'::text, ARRAY[200]), hardware_setup = NULL;
-        UPDATE roles SET description = 'other', is_default = true WHERE name = 'admin';
+        UPDATE roles SET description = 'other', requires_two_factor = true WHERE name = 'admin';
+        UPDATE roles SET is_default = true WHERE name = 'moderator';
+        DELETE FROM role_permissions USING roles WHERE roles.id = role_id AND roles.name <> 'admin';
         UPDATE permissions SET description = NULL WHERE is_system;
         UPDATE roles SET name = 'Writer' WHERE NOT is_system;
         DELETE FROM permissions WHERE NOT is_system;

@@ -59,6 +59,8 @@ mod password_reset;
 mod playground;
 mod profile;
 mod registration;
+mod rights;
+mod role_changes;
 mod roles;
 mod schema;
 mod server;

@@ -154,7 +154,10 @@ async fn a_lost_role_and_a_lost_right_are_lost_on_the_other() {
     within_a_second_of("losing a role", async || forbidden(&moderator).await).await;
     assert!(!forbidden(&second).await);
     app.db
-        .sql("DELETE FROM role_permissions USING permissions WHERE permissions.id = permission_id AND name = 'read:all'")
+        .sql(
+            "DELETE FROM role_permissions USING permissions, roles WHERE permissions.id = permission_id \
+             AND permissions.name = 'read:all' AND roles.id = role_id AND roles.name = 'moderator'",
+        )
         .await;
     within_a_second_of("losing a right", async || forbidden(&second).await).await;
     app.db.sql("DELETE FROM users WHERE username = 'ma'").await;

@@ -72,6 +72,19 @@ impl Error {
     }
 }
 
+impl Error {
+    /// The same refusal of an input that is the field `field` of the input.
+    #[must_use]
+    pub fn below(self, field: &str) -> Self {
+        match self {
+            Self::Refused(errors) => {
+                Self::Refused(errors.into_iter().map(|error| error.below(field)).collect())
+            }
+            other => other,
+        }
+    }
+}
+
 impl From<UserError> for Error {
     fn from(error: UserError) -> Self {
         Self::Refused(vec![error])
@@ -237,6 +250,20 @@ impl UserError {
             Self::TooManyAttempts(error) => error.code,
             Self::General(error) => error.code,
         }
+    }
+
+    /// The same refusal of an input that is the field `field` of the input.
+    #[must_use]
+    pub fn below(mut self, field: &str) -> Self {
+        let path = match &mut self {
+            Self::InvalidValue(error) => &mut error.path,
+            Self::TooManyAttempts(error) => &mut error.path,
+            Self::General(error) => &mut error.path,
+        };
+        if !path.is_empty() {
+            path.insert(1, field.to_owned());
+        }
+        self
     }
 
     /// A refusal without a path.

@@ -48,12 +48,33 @@ pub struct Claims {
     /// How the person proved who they are (RFC 8176): `pwd`, `otp`, `pop` for a passkey, `mfa`.
     #[serde(default)]
     pub amr: Vec<String>,
+    /// Names of the account's permissions as of the signing, sorted, where the settings say so. For other
+    /// services, and never read here. A private claim: those that RFC 9068, section 2.2.3, takes from SCIM are
+    /// roles, groups and entitlements, and say something else.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<Vec<String>>,
+    /// The permissions have no room in a token: other services must ask.
+    #[serde(skip_deserializing, skip_serializing_if = "std::ops::Not::not")]
+    pub permissions_omitted: bool,
     /// The token itself.
     pub jti: Uuid,
     /// When it was issued, in seconds since 1970.
     pub iat: i64,
     /// When it ends, in seconds since 1970.
     pub exp: i64,
+}
+
+/// Most bytes of permissions in a token, as JSON: with the rest of it they have to fit into a cookie.
+const MAX_PERMISSIONS: usize = 2048;
+
+impl Claims {
+    /// Tells other services what the account may do, or that it is too much for a token.
+    fn tell(&mut self, permissions: Vec<String>) {
+        // Two quotation marks and a comma each.
+        let size: usize = permissions.iter().map(|name| name.len() + 3).sum();
+        self.permissions_omitted = size > MAX_PERMISSIONS;
+        self.permissions = Some(permissions).filter(|_| !self.permissions_omitted);
+    }
 }
 
 /// A token that was just signed.
@@ -121,7 +142,7 @@ impl KeySet {
         self.keys().published(now)
     }
 
-    /// A token for the session `sid` of the account `sub`.
+    /// A token for the session `sid` of the account `sub`; with `permissions` it tells other services of them.
     ///
     /// # Errors
     /// If signing fails.
@@ -130,42 +151,29 @@ impl KeySet {
         sub: Uuid,
         sid: Uuid,
         amr: Vec<String>,
+        permissions: Option<Vec<String>>,
         now: DateTime,
     ) -> anyhow::Result<AccessToken> {
-        self.sign_with(self.keys().signing(now)?, sub, sid, amr, now)
+        let mut claims = self.claims(sub, sid, amr, now);
+        if let Some(permissions) = permissions {
+            claims.tell(permissions);
+        }
+        sign_with(self.keys().signing(now)?, &claims)
     }
 
-    fn sign_with(
-        &self,
-        key: &Key,
-        sub: Uuid,
-        sid: Uuid,
-        amr: Vec<String>,
-        now: DateTime,
-    ) -> anyhow::Result<AccessToken> {
-        let expires_at = *now + self.0.lifetime;
-        let claims = Claims {
+    fn claims(&self, sub: Uuid, sid: Uuid, amr: Vec<String>, now: DateTime) -> Claims {
+        Claims {
             iss: self.0.issuer.clone(),
             aud: self.0.audience.clone(),
             sub,
             sid,
             amr,
+            permissions: None,
+            permissions_omitted: false,
             jti: Uuid::new_v4(),
             iat: now.timestamp(),
-            exp: expires_at.timestamp(),
-        };
-        let header = Header {
-            typ: Some(TYPE.to_owned()),
-            kid: Some(key.id.clone()),
-            ..Header::new(Algorithm::EdDSA)
-        };
-        let token = jsonwebtoken::encode(&header, &claims, &key.private)?;
-        let expires_at =
-            chrono::DateTime::from_timestamp(claims.exp, 0).context("the clock is out of range")?;
-        Ok(AccessToken {
-            token,
-            expires_at: DateTime(expires_at),
-        })
+            exp: (*now + self.0.lifetime).timestamp(),
+        }
     }
 
     /// What `token` says, if this server signed it for this audience and it has not ended.
@@ -220,9 +228,8 @@ impl KeySet {
     fn self_test(&self, keys: &Keys) -> anyhow::Result<()> {
         let now = DateTime(chrono::DateTime::UNIX_EPOCH);
         for key in keys.iter() {
-            let token = self
-                .sign_with(key, Uuid::nil(), Uuid::nil(), Vec::new(), now)?
-                .token;
+            let claims = self.claims(Uuid::nil(), Uuid::nil(), Vec::new(), now);
+            let token = sign_with(key, &claims)?.token;
             if self.verify_with(key, &token, now).is_none() {
                 bail!("an access token that was just signed does not verify");
             }
@@ -235,6 +242,21 @@ impl KeySet {
         }
         Ok(())
     }
+}
+
+fn sign_with(key: &Key, claims: &Claims) -> anyhow::Result<AccessToken> {
+    let header = Header {
+        typ: Some(TYPE.to_owned()),
+        kid: Some(key.id.clone()),
+        ..Header::new(Algorithm::EdDSA)
+    };
+    let token = jsonwebtoken::encode(&header, claims, &key.private)?;
+    let expires_at =
+        chrono::DateTime::from_timestamp(claims.exp, 0).context("the clock is out of range")?;
+    Ok(AccessToken {
+        token,
+        expires_at: DateTime(expires_at),
+    })
 }
 
 /// The key that `token` names, if it has the form of an access token.

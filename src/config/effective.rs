@@ -16,6 +16,8 @@ pub enum Page {
     VerifyEmail,
     /// Sets a new password.
     ResetPassword,
+    /// Sets the first password of an account that somebody else opened.
+    AcceptInvitation,
     /// Confirms or undoes a change of the address.
     ConfirmEmailChange,
     /// Opens a closed account again.
@@ -64,6 +66,7 @@ impl Config {
         let (own, built_in) = match page {
             Page::VerifyEmail => (&links.verify_email, "verify-email"),
             Page::ResetPassword => (&links.reset_password, "reset-password"),
+            Page::AcceptInvitation => (&links.accept_invitation, "accept-invitation"),
             Page::ConfirmEmailChange => (&links.confirm_email_change, "confirm-email-change"),
             Page::ReactivateAccount => (&links.reactivate_account, "reactivate-account"),
         };

@@ -24,6 +24,13 @@ pub struct LinkConfig {
         global = true
     )]
     pub reset_password: Option<String>,
+    /// Page of the front end where somebody who was invited chooses a password; with `{token}` [default: a page of this server]
+    #[arg(
+        long = "accept-invitation-url",
+        env = "CARDEA_ACCEPT_INVITATION_URL",
+        global = true
+    )]
+    pub accept_invitation: Option<String>,
     /// Page of the front end that confirms or undoes a change of the address; with `{token}` [default: a page of this server]
     #[arg(
         long = "confirm-email-change-url",
@@ -53,6 +60,14 @@ pub struct LinkConfig {
         global = true
     )]
     pub recovery_hours: u32,
+    /// Hours for which an invitation is good
+    #[arg(
+        long,
+        env = "CARDEA_INVITATION_HOURS",
+        default_value_t = 72,
+        global = true
+    )]
+    pub invitation_hours: u32,
     /// Hours for which a change of the address can be undone by the link mailed to the address before
     #[arg(
         long,
@@ -70,6 +85,7 @@ impl LinkConfig {
         for (page, variable) in [
             (&self.verify_email, "CARDEA_VERIFY_EMAIL_URL"),
             (&self.reset_password, "CARDEA_RESET_PASSWORD_URL"),
+            (&self.accept_invitation, "CARDEA_ACCEPT_INVITATION_URL"),
             (
                 &self.confirm_email_change,
                 "CARDEA_CONFIRM_EMAIL_CHANGE_URL",
@@ -90,6 +106,7 @@ impl LinkConfig {
         }
         for (hours, variable) in [
             (self.recovery_hours, "CARDEA_RECOVERY_HOURS"),
+            (self.invitation_hours, "CARDEA_INVITATION_HOURS"),
             (self.email_undo_hours, "CARDEA_EMAIL_UNDO_HOURS"),
         ] {
             if !(1..=MAX_HOURS).contains(&hours) {

@@ -261,6 +261,9 @@ pub struct SessionConfig {
         global = true
     )]
     pub sessions_per_account: u32,
+    /// Access tokens tell other services the permissions of the account as of their signing
+    #[arg(long, env = "CARDEA_TOKEN_PERMISSIONS", default_value_t = false, action = ArgAction::Set, value_name = "BOOL", global = true)]
+    pub token_permissions: bool,
     /// Minutes for which a sign-in is recent enough for what changes the account itself
     #[arg(
         long,

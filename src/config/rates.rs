@@ -60,6 +60,14 @@ pub struct RateConfig {
     /// Codes of second factors in 15 minutes for one account, right ones left aside
     #[arg(long, env = "CARDEA_CODE_TRIES", default_value_t = 10, global = true)]
     pub code_tries: u32,
+    /// Accounts an hour that one administrator opens for others, each with a mail
+    #[arg(
+        long,
+        env = "CARDEA_INVITATIONS_PER_HOUR",
+        default_value_t = 100,
+        global = true
+    )]
+    pub invitations_per_hour: u32,
     /// Sign-ins with a provider that begin or end in 15 minutes from one network
     #[arg(
         long,
@@ -85,6 +93,7 @@ impl RateConfig {
             self.mail_requests_per_network,
             self.tokens_per_network,
             self.code_tries,
+            self.invitations_per_hour,
             self.oauth_per_network,
         ]
         .contains(&0)

@@ -12,6 +12,8 @@ use crate::models::permission::SystemPermission;
 use crate::services::account::{self, StatusChange};
 use crate::services::confirm::ConfirmIdentityInput;
 use crate::services::email::TokenInput;
+use crate::services::invitation::{self, CreateUserInput};
+use crate::services::profile::{self, UpdateUserInput};
 
 /// Open or close.
 #[derive(InputObject)]
@@ -60,6 +62,38 @@ impl AccountMutation {
         let caller = ctx.caller();
         let actor = caller.requester().signed_in();
         let result = account::reactivate(ctx.app(), caller.client(), actor, &input.token).await;
+        let (user, errors) = settle(ctx, result)?;
+        Ok(Some(AccountPayload { errors, user }))
+    }
+
+    /// Open an account for someone else. It has no password until the person chooses one through the link that
+    /// is mailed, which proves the address.
+    #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false, true))]
+    async fn create_user(
+        &self,
+        ctx: &Context<'_>,
+        input: CreateUserInput,
+    ) -> Result<Option<AccountPayload>> {
+        let roles: Vec<_> = input
+            .role_ids
+            .iter()
+            .map(|id| Kind::Role.uuid(id))
+            .collect();
+        let result = invitation::create(ctx.app(), ctx.actor()?, &input, &roles).await;
+        let (user, errors) = settle(ctx, result)?;
+        Ok(Some(AccountPayload { errors, user }))
+    }
+
+    /// Change somebody else's account, or the own one. A field left out stays; null clears it. Nobody changes
+    /// an account that may do what they may not.
+    #[graphql(directive = requires_permission::apply(SystemPermission::WriteAll, false, true))]
+    async fn update_user(
+        &self,
+        ctx: &Context<'_>,
+        input: UpdateUserInput,
+    ) -> Result<Option<AccountPayload>> {
+        let id = Kind::User.uuid(&input.user_id);
+        let result = profile::update_user(ctx.app(), ctx.actor()?, id, input).await;
         let (user, errors) = settle(ctx, result)?;
         Ok(Some(AccountPayload { errors, user }))
     }

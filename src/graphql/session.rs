@@ -4,6 +4,7 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use uuid::Uuid;
 
 use crate::error::{Result, UserError, UserErrorCode};
+use crate::graphql::account::UserIdInput;
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::cookie;
 use crate::graphql::directive::{
@@ -17,6 +18,7 @@ use crate::graphql::page::{self, PageArguments, PageInfo};
 use crate::models::permission::SystemPermission;
 use crate::models::session::Session;
 use crate::scalar::DateTime;
+use crate::services::account;
 use crate::services::confirm::{self, ConfirmIdentityInput};
 use crate::services::login::TokenDelivery;
 use crate::services::session::{self, LogoutAllInput, RefreshTokenInput};
@@ -152,7 +154,7 @@ pub struct RevokeSessionInput {
 pub struct LogoutPayload {
     /// How many sessions ended.
     ended_sessions: i32,
-    /// Always empty.
+    /// Why none ended; empty on success.
     errors: Vec<UserError>,
 }
 
@@ -304,6 +306,24 @@ impl SessionMutation {
         Ok(Some(RevokeSessionPayload {
             errors,
             revoked_session_id: revoked.map(|id| Kind::Session.id(id)),
+        }))
+    }
+
+    /// End every session of somebody else; their trusted devices are forgotten, too.
+    #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false, false))]
+    async fn revoke_user_sessions(
+        &self,
+        ctx: &Context<'_>,
+        input: UserIdInput,
+    ) -> Result<Option<LogoutPayload>> {
+        let id = Kind::User.uuid(&input.user_id);
+        let (ended, errors) = settle(
+            ctx,
+            account::end_sessions(ctx.app(), ctx.actor()?, id).await,
+        )?;
+        Ok(Some(LogoutPayload {
+            ended_sessions: ended.unwrap_or(0),
+            errors,
         }))
     }
 }

@@ -22,6 +22,14 @@ pub enum Mail {
         /// For how many hours it is good.
         hours: u32,
     },
+    /// The link by which somebody chooses a password for whom an administrator opened an account. Names nobody,
+    /// as [`Mail::VerifyEmail`].
+    Invitation {
+        /// Where it leads, the token in it.
+        link: String,
+        /// For how many hours it is good.
+        hours: u32,
+    },
     /// Somebody tried to register with an address that has an account.
     AlreadyRegistered,
     /// Somebody wanted to move another account to an address that has one.
@@ -208,6 +216,7 @@ impl Mail {
     fn template(&self) -> &'static str {
         match self {
             Self::VerifyEmail { .. } => "verify_email",
+            Self::Invitation { .. } => "invitation",
             Self::AlreadyRegistered => "already_registered",
             Self::AddressInUse => "address_in_use",
             Self::ResetPassword { .. } => "reset_password",
@@ -240,13 +249,14 @@ impl Mail {
     fn knows_owner(&self) -> bool {
         !matches!(
             self,
-            Self::VerifyEmail { .. } | Self::ConfirmEmailChange { .. }
+            Self::VerifyEmail { .. } | Self::Invitation { .. } | Self::ConfirmEmailChange { .. }
         )
     }
 
     fn values(&self, language: &str, timezone: &str) -> anyhow::Result<Value> {
         Ok(match self {
             Self::VerifyEmail { link, hours }
+            | Self::Invitation { link, hours }
             | Self::ResetPassword { link, hours }
             | Self::ConfirmEmailChange { link, hours }
             | Self::ReactivateAccount { link, hours } => context! { link, hours },

@@ -26,6 +26,15 @@ pub struct Credentials {
     pub contested: bool,
 }
 
+impl Credentials {
+    /// Whether an administrator opened the account, and nobody has proved the address since. Nobody but
+    /// administrators has written to it then.
+    #[must_use]
+    pub fn is_invited(&self) -> bool {
+        self.status == AccountStatus::Pending && self.hashed_password.is_none()
+    }
+}
+
 /// The last registration with the address of an account that is open already; opens nothing.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = registration_claims)]

@@ -108,7 +108,7 @@ impl NewUser<'_> {
     }
 }
 
-/// New values for the columns that a person may change; `None` leaves, `Some(None)` clears.
+/// New values for the columns that people change; `None` leaves, `Some(None)` clears.
 #[derive(AsChangeset, Default, Debug)]
 #[diesel(table_name = users)]
 #[expect(missing_docs, reason = "the columns are described in the database")]
@@ -119,6 +119,8 @@ pub struct UserChanges {
     pub last_name: Option<Option<String>>,
     pub avatar_url: Option<Option<Url>>,
     pub birth_date: Option<Option<Date>>,
+    pub coaching_start_date: Option<Option<DateTime>>,
+    pub last_coaching_session: Option<Option<DateTime>>,
 }
 
 impl User {

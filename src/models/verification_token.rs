@@ -172,20 +172,20 @@ impl VerificationToken {
             .await
     }
 
-    /// The live token with this hash; where `owner` is given, only if it is of that account.
+    /// The live token with this hash and one of these kinds; where `owner` is given, only if it is of that account.
     ///
     /// # Errors
     /// If the database cannot answer.
     pub async fn live(
         conn: &mut Conn,
         hash: &TokenHash,
-        kind: VerificationKind,
+        kinds: &[VerificationKind],
         owner: Option<Uuid>,
         now: DateTime,
     ) -> QueryResult<Option<Self>> {
         let found = Self::query()
             .filter(verification_tokens::token_hash.eq(hash))
-            .filter(verification_tokens::kind.eq(kind))
+            .filter(verification_tokens::kind.eq_any(kinds))
             .filter(verification_tokens::used_at.is_null())
             .filter(verification_tokens::expires_at.gt(now))
             .first(conn)

@@ -12,9 +12,11 @@ use crate::models::email_change::EmailChange;
 use crate::models::job::Job;
 use crate::models::permission::{Permission, SystemPermission};
 use crate::models::session::{Session, SessionEndReason};
+use crate::models::trusted_device::TrustedDevice;
 use crate::models::user::{AccountStatus, ClosedBy, User};
 use crate::models::verification_token::{VerificationKind, VerificationToken};
 use crate::scalar::DateTime;
+use crate::services::audit::{AuditAction, Entry};
 use crate::services::confirm::{self, ConfirmIdentityInput};
 use crate::services::limits::{self, Limit};
 use crate::services::personalization::not_found;
@@ -34,7 +36,11 @@ pub async fn deactivate(app: &App, actor: &Actor, input: ConfirmIdentityInput) -
         proof.take(app, conn, actor).await?;
         let (by, reason) = (ClosedBy::Owner, SessionEndReason::User);
         let closed = close(conn, actor.user_id(), by, None, reason, now).await?;
-        closed.ok_or(Error::Unauthenticated)
+        let closed = closed.ok_or(Error::Unauthenticated)?;
+        Entry::own(actor, AuditAction::AccountDeactivated)
+            .record(app, conn)
+            .await?;
+        Ok(closed)
     })
     .await
 }
@@ -68,6 +74,10 @@ pub async fn reactivate(
         devices::note(conn, client, user.id, now).await?;
         let job = Job::AccountReopened { user: user.id };
         job.enqueue(conn, now).await?;
+        Entry::from(client, AuditAction::AccountReactivated)
+            .of(user.id)
+            .record(app, conn)
+            .await?;
         Ok(user)
     })
     .await
@@ -120,6 +130,18 @@ pub async fn set_status(
             let (by, end) = (ClosedBy::Admin, SessionEndReason::Admin);
             close(conn, id, by, reason.as_deref(), end, now).await?
         };
+        if changed.is_some() {
+            let action = if change.is_active {
+                AuditAction::AccountReactivated
+            } else {
+                AuditAction::AccountDeactivated
+            };
+            Entry::by(actor, action)
+                .on(id)
+                .because(reason.as_deref())
+                .record(app, conn)
+                .await?;
+        }
         Ok(changed.unwrap_or(user))
     })
     .await
@@ -132,9 +154,47 @@ pub async fn set_status(
 pub async fn unlock(app: &App, actor: &Actor, user: Option<Uuid>) -> Result<User> {
     let id = user.ok_or_else(not_found)?;
     let mut conn = app.db.conn().await?;
-    let user = above(app, &mut conn, actor, SystemPermission::AdminUsers, id).await?;
-    limits::unlock(&mut conn, id, &user.email, user.username.as_deref()).await?;
-    Ok(user)
+    conn.transaction(async |conn| {
+        let user = above(app, conn, actor, SystemPermission::AdminUsers, id).await?;
+        limits::unlock(conn, id, &user.email, user.username.as_deref()).await?;
+        Entry::by(actor, AuditAction::AccountUnlocked)
+            .on(id)
+            .record(app, conn)
+            .await?;
+        Ok(user)
+    })
+    .await
+}
+
+/// Ends every session of somebody, forgets their trusted devices, and drops a move to another address that
+/// waits to be confirmed. Gives how many sessions ended. No id names nobody.
+///
+/// # Errors
+/// `NOT_FOUND`, `PROTECTED` for the caller's own account; [`Error::Forbidden`] where the account may do what the
+/// caller may not.
+pub async fn end_sessions(app: &App, actor: &Actor, user: Option<Uuid>) -> Result<i32> {
+    let id = user.ok_or_else(not_found)?;
+    if id == actor.user_id() {
+        let message = "Nobody ends the own sessions this way; `logoutAll` does it.";
+        return Err(UserError::at(UserErrorCode::Protected, &["input", "userId"], message).into());
+    }
+    let now = app.now();
+    let mut conn = app.db.conn().await?;
+    conn.transaction(async |conn| {
+        above(app, conn, actor, SystemPermission::AdminUsers, id).await?;
+        User::lock(conn, id).await?;
+        let ended = Session::revoke_all(conn, id, None, SessionEndReason::Admin, now).await?;
+        EmailChange::abandon(conn, id, now).await?;
+        TrustedDevice::delete_all(conn, id).await?;
+        let ended = i32::try_from(ended).unwrap_or(i32::MAX);
+        Entry::by(actor, AuditAction::SessionRevoked)
+            .on(id)
+            .with("sessions", ended)
+            .record(app, conn)
+            .await?;
+        Ok(ended)
+    })
+    .await
 }
 
 /// The account, if the caller holds `needed` and every permission that it holds, as of now: nobody reaches

@@ -44,6 +44,8 @@ pub enum Limit {
     MailRequest,
     /// Showing a mailed token, for each network.
     Token,
+    /// Opening an account for somebody else, for each administrator.
+    Invitation,
     /// Beginning or ending a sign-in with a provider, for each network.
     OAuth,
 }
@@ -97,6 +99,11 @@ pub async fn wait(
             hour,
         ),
         Limit::Token => (key(&["token", &network]), rates.tokens_per_network, hour),
+        Limit::Invitation => (
+            key(&["invitation", &subject]),
+            rates.invitations_per_hour,
+            hour,
+        ),
         Limit::OAuth => (
             key(&["oauth", &network]),
             rates.oauth_per_network,

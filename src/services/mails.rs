@@ -45,7 +45,16 @@ pub fn token_rejected() -> Error {
 
 /// Whom a job is about, and what to write them.
 async fn prepare(app: &App, job: &Job) -> Result<Option<(Recipient, Mail)>> {
-    use VerificationKind::{AccountReactivation, EmailVerification, PasswordReset};
+    use VerificationKind::{AccountReactivation, EmailVerification, Invitation, PasswordReset};
+    // Whoever was invited chooses a password by the mailed link, and proves the address by that: whatever they
+    // asked for is another invitation.
+    if let Job::VerifyEmail { user } | Job::ResetPassword { user } = *job {
+        let hours = app.config.links.invitation_hours;
+        let sent = tokened(app, user, Invitation, hours, Owner::is_invited).await?;
+        if let Some((recipient, link)) = sent {
+            return Ok(Some((recipient, Mail::Invitation { link, hours })));
+        }
+    }
     match *job {
         Job::VerifyEmail { user } => {
             let pending: fn(&Owner) -> bool = |user| user.status() == AccountStatus::Pending;
@@ -149,6 +158,10 @@ impl Owner {
         self.0.status
     }
 
+    fn is_invited(&self) -> bool {
+        self.1.is_invited()
+    }
+
     fn may_reopen(&self) -> bool {
         self.status() == AccountStatus::Deactivated && self.1.closed_by != Some(ClosedBy::Admin)
     }
@@ -182,7 +195,8 @@ async fn tokened(
         return Ok(None);
     };
     let page = match kind {
-        VerificationKind::PasswordReset | VerificationKind::Invitation => Page::ResetPassword,
+        VerificationKind::PasswordReset => Page::ResetPassword,
+        VerificationKind::Invitation => Page::AcceptInvitation,
         VerificationKind::EmailVerification => Page::VerifyEmail,
         VerificationKind::EmailChange | VerificationKind::EmailChangeUndo => {
             Page::ConfirmEmailChange

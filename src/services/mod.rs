@@ -13,6 +13,7 @@ pub mod data_keys;
 pub mod devices;
 pub mod email;
 pub mod identity;
+pub mod invitation;
 pub mod json;
 pub mod keys;
 pub mod limits;

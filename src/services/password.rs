@@ -74,7 +74,7 @@ pub async fn request_reset(app: &App, client: &ClientInfo, email: &str) -> Resul
     .await
 }
 
-/// Sets a new password by a mailed token, and ends every session of the account. An account that
+/// Sets a new password by a mailed token, that of an invitation among them, and ends every session of the account. An account that
 /// waits for its address to be proved is open afterwards: the token came by that address.
 ///
 /// A password that the policy refuses leaves the token as it is.
@@ -89,16 +89,21 @@ pub async fn reset(
     input: ResetPasswordInput,
 ) -> Result<User> {
     limits::take(app, Limit::Token, client, "").await?;
-    let (hash, kind) = (TokenHash::of(&input.token), VerificationKind::PasswordReset);
+    let hash = TokenHash::of(&input.token);
+    let kinds = [
+        VerificationKind::PasswordReset,
+        VerificationKind::Invitation,
+    ];
     let owner = caller.map(Actor::user_id);
-    let (user, credentials) = {
+    let (kind, user, credentials) = {
         let mut conn = app.db.conn().await?;
-        let token = VerificationToken::live(&mut conn, &hash, kind, owner, app.now()).await?;
+        let token = VerificationToken::live(&mut conn, &hash, &kinds, owner, app.now()).await?;
         let token = token.ok_or_else(mails::token_rejected)?;
-        facts(&mut conn, token.user_id)
+        let (user, credentials) = facts(&mut conn, token.user_id)
             .await?
             .filter(|(user, _)| user.email.eq_ignore_ascii_case(&token.email))
-            .ok_or_else(mails::token_rejected)?
+            .ok_or_else(mails::token_rejected)?;
+        (token.kind, user, credentials)
     };
     let former = credentials.hashed_password.as_deref();
     let path = ["input", "newPassword"];

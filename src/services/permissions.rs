@@ -9,7 +9,7 @@ use crate::db::Conn;
 use crate::error::{Error, OnConstraint as _, Result, UserError, UserErrorCode};
 use crate::models::permission::{Permission, SystemPermission};
 use crate::models::role::{Role, RoleChanges};
-use crate::scalar::DateTime;
+use crate::services::audit::{AuditAction, Entry};
 use crate::services::rights::{self, Rights};
 use crate::services::roles;
 use crate::services::validate::{self, Problems};
@@ -60,7 +60,11 @@ pub async fn create(
             UserError::at(UserErrorCode::Taken, &["input", "name"], message)
         })?;
         Permission::grant(conn, admin, &[created.id]).await?;
-        note_change(conn, admin, now).await?;
+        Role::update(conn, admin, &RoleChanges::default(), now).await?;
+        Entry::by(actor, AuditAction::PermissionCreated)
+            .with("permission", &*created.name)
+            .record(app, conn)
+            .await?;
         Ok(created)
     })
     .await
@@ -90,6 +94,10 @@ pub async fn delete(app: &App, actor: &Actor, permission: Option<Uuid>) -> Resul
             rights.cover([&*permission.name])?;
         }
         Permission::delete(conn, id, now).await?;
+        Entry::by(actor, AuditAction::PermissionDeleted)
+            .with("permission", &*permission.name)
+            .record(app, conn)
+            .await?;
         Ok(id)
     })
     .await
@@ -101,12 +109,12 @@ pub async fn delete(app: &App, actor: &Actor, permission: Option<Uuid>) -> Resul
 /// `NOT_FOUND` for an unknown role or permission; [`Error::Forbidden`] for a permission that the caller does not
 /// hold, and for a role that grants such a one.
 pub async fn grant(app: &App, actor: &Actor, role: Option<Uuid>, name: &str) -> Result<Role> {
-    let now = app.now();
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
         let (role, permission) = both(app, conn, actor, role, name).await?;
         if Permission::grant(conn, role.id, &[permission.id]).await? {
-            return note_change(conn, role.id, now).await;
+            let fact = ("granted", &*permission.name);
+            return note_change(app, conn, actor, role.id, fact).await;
         }
         Ok(role)
     })
@@ -118,7 +126,6 @@ pub async fn grant(app: &App, actor: &Actor, role: Option<Uuid>, name: &str) -> 
 /// # Errors
 /// As [`grant`], and `PROTECTED` for what the system checks and the role `admin` grants.
 pub async fn revoke(app: &App, actor: &Actor, role: Option<Uuid>, name: &str) -> Result<Role> {
-    let now = app.now();
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
         let (role, permission) = both(app, conn, actor, role, name).await?;
@@ -127,7 +134,8 @@ pub async fn revoke(app: &App, actor: &Actor, role: Option<Uuid>, name: &str) ->
             return Err(protected("permission", message));
         }
         if Permission::revoke(conn, role.id, permission.id).await? {
-            return note_change(conn, role.id, now).await;
+            let fact = ("revoked", &*permission.name);
+            return note_change(app, conn, actor, role.id, fact).await;
         }
         Ok(role)
     })
@@ -191,10 +199,22 @@ async fn both(
     Ok((role, permission))
 }
 
-/// Notes when the rights of a role changed.
-async fn note_change(conn: &mut Conn, role: Uuid, now: DateTime) -> Result<Role> {
-    let changed = Role::update(conn, role, &RoleChanges::default(), now).await?;
-    changed.ok_or(Error::Unavailable)
+/// Notes when and how what a role grants has changed.
+async fn note_change(
+    app: &App,
+    conn: &mut Conn,
+    actor: &Actor,
+    role: Uuid,
+    (change, permission): (&str, &str),
+) -> Result<Role> {
+    let changed = Role::update(conn, role, &RoleChanges::default(), app.now()).await?;
+    let changed = changed.ok_or(Error::Unavailable)?;
+    Entry::by(actor, AuditAction::RoleChanged)
+        .with("role", &*changed.name)
+        .with(change, permission)
+        .record(app, conn)
+        .await?;
+    Ok(changed)
 }
 
 fn permission_name(name: &str) -> Result<String, UserError> {

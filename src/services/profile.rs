@@ -1,18 +1,25 @@
 //! Changing names and profile of an account.
 
-use async_graphql::{InputObject, MaybeUndefined};
+use async_graphql::{ID, InputObject, MaybeUndefined};
+use chrono::TimeDelta;
 use diesel_async::AsyncConnection as _;
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::auth::requester::Actor;
+use crate::db::Conn;
 use crate::error::{Error, OnConstraint as _, Result, UserError};
+use crate::models::permission::SystemPermission;
 use crate::models::profile::{
     CoachingStyle, NotificationFrequency, PreferenceMerge, Profile, ProfileChanges,
     SessionFrequency, Theme,
 };
 use crate::models::user::{User, UserChanges};
-use crate::scalar::{Date, Json, Url};
+use crate::scalar::{Date, DateTime, Json, Url};
+use crate::services::account;
+use crate::services::audit::{AuditAction, Entry};
 use crate::services::json::{MAX_JSON_BYTES, json_object};
+use crate::services::personalization::not_found;
 use crate::services::registration::username_taken;
 use crate::services::validate::{self, Problems};
 
@@ -66,23 +73,148 @@ pub async fn update(
     input: UpdateProfileInput,
 ) -> Result<(User, Profile)> {
     let mut problems = Problems::default();
-    let user_changes = user_changes(app, &input, &mut problems);
-    let merge = preference_merge(&input, &mut problems);
-    let profile_changes = profile_changes(&input, &mut problems);
+    let changes = Changes::of(app, &input, &mut problems);
     problems.finish()?;
     let (id, now) = (actor.user_id(), app.now());
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
-        if let Some(Some(username)) = &user_changes.username
+        let written = changes.write(conn, id, now).await?;
+        let written = written.ok_or(Error::Unauthenticated)?;
+        Entry::own(actor, AuditAction::ProfileUpdated)
+            .with("fields", fields(&input))
+            .record(app, conn)
+            .await?;
+        Ok(written)
+    })
+    .await
+}
+
+/// New values for somebody else's account. A field left out stays; null clears it.
+#[derive(InputObject)]
+pub struct UpdateUserInput {
+    /// When coaching began or is to begin: between 1970 and ten years from now.
+    pub coaching_start_date: MaybeUndefined<DateTime>,
+    /// Most recent coaching session: between 1970 and now, and not before coaching began.
+    pub last_coaching_session: MaybeUndefined<DateTime>,
+    /// What `updateProfile` takes.
+    pub profile: Option<UpdateProfileInput>,
+    /// The account.
+    pub user_id: ID,
+}
+
+/// Changes names, profile and coaching dates of an account that may do no more than the caller: all of it, or
+/// nothing. No id names nobody.
+///
+/// # Errors
+/// `NOT_FOUND`, `INVALID_VALUE` for each malformed value, `TAKEN` for a username in use; [`Error::Forbidden`]
+/// where the account may do what the caller may not.
+pub async fn update_user(
+    app: &App,
+    actor: &Actor,
+    user: Option<Uuid>,
+    input: UpdateUserInput,
+) -> Result<User> {
+    let (mut problems, mut of_profile) = (Problems::default(), Problems::default());
+    let profile = input.profile.unwrap_or_default();
+    let mut changes = Changes::of(app, &profile, &mut of_profile);
+    let now = app.now();
+    let future = DateTime(*now + TimeDelta::days(3653));
+    let (begun, last) = (&input.coaching_start_date, &input.last_coaching_session);
+    changes.user.coaching_start_date = checked(begun, &mut problems, |at| {
+        instant(
+            "coachingStartDate",
+            *at,
+            future,
+            "Between 1970 and ten years from now.",
+        )
+    });
+    changes.user.last_coaching_session = checked(last, &mut problems, |at| {
+        instant("lastCoachingSession", *at, now, "Between 1970 and now.")
+    });
+    problems.add_below("profile", of_profile);
+    problems.finish()?;
+    let mut fields = fields(&profile);
+    let dates = [("coachingStartDate", begun), ("lastCoachingSession", last)];
+    let given = dates.into_iter().filter(|(_, date)| !date.is_undefined());
+    fields.extend(given.map(|(field, _)| field));
+    let id = user.ok_or_else(not_found)?;
+    let mut conn = app.db.conn().await?;
+    conn.transaction(async |conn| {
+        account::above(app, conn, actor, SystemPermission::WriteAll, id).await?;
+        let written = changes.write(conn, id, now).await;
+        let written = written.map_err(|error| error.below("profile"))?;
+        let (user, _) = written.ok_or_else(not_found)?;
+        let order = user.coaching_start_date.zip(user.last_coaching_session);
+        if order.is_some_and(|(begun, last)| last < begun)
+            && fields.iter().any(|field| field.contains("oaching"))
+        {
+            let path = ["input", "lastCoachingSession"];
+            let message = "Not before coaching began.";
+            return Err(UserError::invalid(&path, "RANGE", (None, None), message).into());
+        }
+        Entry::by(actor, AuditAction::ProfileUpdated)
+            .on(id)
+            .with("fields", fields)
+            .record(app, conn)
+            .await?;
+        Ok(user)
+    })
+    .await
+}
+
+/// An instant between 1970 and `latest`.
+fn instant(
+    field: &str,
+    at: DateTime,
+    latest: DateTime,
+    message: &str,
+) -> Result<DateTime, UserError> {
+    if at.timestamp() >= 0 && at <= latest {
+        return Ok(at);
+    }
+    Err(UserError::invalid(
+        &["input", field],
+        "RANGE",
+        (None, None),
+        message,
+    ))
+}
+
+/// What an input changes, checked.
+struct Changes {
+    user: UserChanges,
+    profile: ProfileChanges,
+    merge: Option<PreferenceMerge>,
+}
+
+impl Changes {
+    fn of(app: &App, input: &UpdateProfileInput, problems: &mut Problems) -> Self {
+        Self {
+            user: user_changes(app, input, problems),
+            merge: preference_merge(input, problems),
+            profile: profile_changes(input, problems),
+        }
+    }
+
+    /// Writes the changes; `None` where there is no such account. Belongs into a transaction.
+    async fn write(
+        &self,
+        conn: &mut Conn,
+        id: Uuid,
+        now: DateTime,
+    ) -> Result<Option<(User, Profile)>> {
+        if let Some(Some(username)) = &self.user.username
             && User::is_reserved(conn, username, Some(id)).await?
         {
             return Err(username_taken().into());
         }
-        let user = User::update(conn, id, &user_changes, now)
+        let user = User::update(conn, id, &self.user, now)
             .await
-            .on_constraint("users_username_key", username_taken)?
-            .ok_or(Error::Unauthenticated)?;
-        let profile = Profile::update(conn, id, &profile_changes, merge.as_ref(), now)
+            .on_constraint("users_username_key", username_taken)?;
+        let Some(user) = user else {
+            return Ok(None);
+        };
+        let profile = Profile::update(conn, id, &self.profile, self.merge.as_ref(), now)
             .await
             .on_constraint("profiles_preferences_size", || {
                 let bounds = (None, Some(MAX_JSON_BYTES));
@@ -93,9 +225,42 @@ pub async fn update(
                     "At most 16 KiB after merging.",
                 )
             })?;
-        Ok((user, profile))
-    })
-    .await
+        Ok(Some((user, profile)))
+    }
+}
+
+/// Names of the fields that an input changes.
+fn fields(input: &UpdateProfileInput) -> Vec<&'static str> {
+    let undefined = [
+        ("avatarUrl", input.avatar_url.is_undefined()),
+        ("bio", input.bio.is_undefined()),
+        ("birthDate", input.birth_date.is_undefined()),
+        ("coachingGoals", input.coaching_goals.is_undefined()),
+        (
+            "emailNotifications",
+            input.email_notifications.is_undefined(),
+        ),
+        ("firstName", input.first_name.is_undefined()),
+        ("fullName", input.full_name.is_undefined()),
+        ("language", input.language.is_undefined()),
+        ("lastName", input.last_name.is_undefined()),
+        (
+            "notificationFrequency",
+            input.notification_frequency.is_undefined(),
+        ),
+        ("preferences", input.preferences.is_undefined()),
+        (
+            "preferredCoachingStyle",
+            input.preferred_coaching_style.is_undefined(),
+        ),
+        ("pushNotifications", input.push_notifications.is_undefined()),
+        ("sessionFrequency", input.session_frequency.is_undefined()),
+        ("theme", input.theme.is_undefined()),
+        ("timezone", input.timezone.is_undefined()),
+        ("username", input.username.is_undefined()),
+    ];
+    let given = undefined.into_iter().filter(|(_, undefined)| !undefined);
+    given.map(|(field, _)| field).collect()
 }
 
 fn user_changes(app: &App, input: &UpdateProfileInput, problems: &mut Problems) -> UserChanges {
@@ -145,6 +310,7 @@ fn user_changes(app: &App, input: &UpdateProfileInput, problems: &mut Problems) 
         avatar_url: checked(&input.avatar_url, problems, |url| {
             validate::web_address(&["input", "avatarUrl"], url).map(Url)
         }),
+        ..UserChanges::default()
     }
 }
 

@@ -249,7 +249,10 @@ impl Arrival<'_> {
         match account.status {
             AccountStatus::Deactivated => return Ok(Err(Step::Closed(account.id))),
             AccountStatus::Pending => {
-                require_no_more(app)?;
+                // An administrator asks for no birth date.
+                if !is_invited(conn, account.id).await? {
+                    require_no_more(app)?;
+                }
                 self.take_over(app, conn, client, &account).await?;
             }
             AccountStatus::Active if account.email_verified_at.is_none() => {
@@ -297,6 +300,7 @@ impl Arrival<'_> {
 
     /// Gives an account that waits for its address to be proved to who has proved it. Whoever registered with
     /// the address may be a stranger: nothing that they typed in counts any more.
+    /// What an administrator wrote who opened the account stays.
     async fn take_over(
         &self,
         app: &App,
@@ -305,13 +309,14 @@ impl Arrival<'_> {
         account: &User,
     ) -> Result<()> {
         let now = app.now();
-        let name = self.full_name(&account.email);
-        let new = new_user(app, &account.email, &name);
-        User::register_again(conn, account.id, &new, None).await?;
-        User::clear_password(conn, account.id, now).await?;
-        User::clear_username(conn, account.id).await?;
-        let kind = VerificationKind::EmailVerification;
-        VerificationToken::void(conn, account.id, kind, now).await?;
+        if !is_invited(conn, account.id).await? {
+            let name = self.full_name(&account.email);
+            let new = new_user(app, &account.email, &name);
+            User::register_again(conn, account.id, &new, None).await?;
+            User::clear_password(conn, account.id, now).await?;
+            User::clear_username(conn, account.id).await?;
+        }
+        VerificationToken::void_all(conn, account.id, now).await?;
         User::verify_email(conn, account.id, &account.email, now).await?;
         Entry::from(client, AuditAction::EmailVerified)
             .of(account.id)
@@ -359,6 +364,11 @@ impl Arrival<'_> {
             .find_map(|name| validate::full_name(&[], name).ok())
             .unwrap_or_else(|| email.to_owned())
     }
+}
+
+async fn is_invited(conn: &mut Conn, user: Uuid) -> Result<bool> {
+    let account = Credentials::by_id(conn, user).await?;
+    Ok(account.is_some_and(|account| account.is_invited()))
 }
 
 /// An account whose address is proved, without a password.

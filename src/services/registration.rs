@@ -106,7 +106,11 @@ async fn again(
 ) -> Result<(Job, Uuid)> {
     let now = new.created_at;
     let owner = owner_of(conn, form, now).await?;
-    if owner.status == AccountStatus::Pending {
+    // Locked, so that an address that is being proved at this moment is seen to be: nobody types a password
+    // into an account that is open.
+    let account = Credentials::lock(conn, owner.id).await?;
+    let account = account.ok_or(Error::Unavailable)?;
+    if account.status == AccountStatus::Pending && !account.is_invited() {
         User::register_again(conn, owner.id, new, same).await?;
         // The mail is for who registers now, in their language.
         let changes = ProfileChanges {
@@ -120,6 +124,11 @@ async fn again(
     }
     if let Some(hash) = new.hashed_password {
         RegistrationClaim::put(conn, owner.id, hash, now).await?;
+    }
+    if account.is_invited() {
+        // As the administrator opened it, roles among it. The mail is another invitation: its link, not what
+        // was typed in here, opens the account.
+        return Ok((Job::VerifyEmail { user: owner.id }, owner.id));
     }
     Ok((Job::AlreadyRegistered { user: owner.id }, owner.id))
 }

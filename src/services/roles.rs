@@ -11,6 +11,8 @@ use crate::error::{Error, OnConstraint as _, Result, UserError, UserErrorCode};
 use crate::models::permission::{Permission, SystemPermission};
 use crate::models::role::{Role, RoleChanges};
 use crate::models::user::User;
+use crate::scalar::DateTime;
+use crate::services::audit::{AuditAction, Entry};
 use crate::services::permissions::{self, description};
 use crate::services::personalization::not_found as user_not_found;
 use crate::services::rights::{self, Rights};
@@ -75,6 +77,12 @@ pub async fn create(app: &App, actor: &Actor, new: NewRole) -> Result<Role> {
         let role = role.on_constraint("roles_name_key", name_taken)?;
         let ids: Vec<_> = granted.iter().map(|permission| permission.id).collect();
         Permission::grant(conn, role.id, &ids).await?;
+        let names: Vec<_> = granted.iter().map(|granted| &*granted.name).collect();
+        Entry::by(actor, AuditAction::RoleCreated)
+            .with("role", &*role.name)
+            .with("permissions", names)
+            .record(app, conn)
+            .await?;
         Ok(role)
     })
     .await
@@ -128,6 +136,15 @@ pub async fn update(
         is_default: flag(&update.is_default),
         requires_two_factor: flag(&update.requires_two_factor),
     };
+    let fields: Vec<&str> = [
+        ("description", changes.description.is_some()),
+        ("isDefault", changes.is_default.is_some()),
+        ("name", changes.name.is_some()),
+        ("requiresTwoFactor", changes.requires_two_factor.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(field, given)| given.then_some(field))
+    .collect();
     let now = app.now();
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
@@ -140,9 +157,15 @@ pub async fn update(
             let message = "New accounts are never administrators.";
             return Err(protected("isDefault", message));
         }
-        let changed = Role::update(conn, role.id, &changes, now).await;
-        let changed = changed.on_constraint("roles_name_key", name_taken)?;
-        changed.ok_or_else(role_not_found)
+        let written = Role::update(conn, role.id, &changes, now).await;
+        let written = written.on_constraint("roles_name_key", name_taken)?;
+        let written = written.ok_or_else(role_not_found)?;
+        Entry::by(actor, AuditAction::RoleChanged)
+            .with("role", &*written.name)
+            .with("fields", fields)
+            .record(app, conn)
+            .await?;
+        Ok(written)
     })
     .await
 }
@@ -168,6 +191,10 @@ pub async fn delete(app: &App, actor: &Actor, role: Option<Uuid>) -> Result<Uuid
             let message = "Somebody holds this role: take it from them first.";
             return Err(protected("roleId", message));
         }
+        Entry::by(actor, AuditAction::RoleDeleted)
+            .with("role", &*role.name)
+            .record(app, conn)
+            .await?;
         Ok(role.id)
     })
     .await
@@ -188,13 +215,31 @@ pub async fn assign(
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
         let (role, user) = both(app, conn, actor, role, user).await?;
-        Role::assign(conn, role.id, user.id, Some(actor.user_id()), now)
-            .await
-            // Erased a moment ago.
-            .on_constraint("user_roles_user_id_fkey", user_missing)?;
+        give(app, conn, actor, &role, user.id, now).await?;
         Ok(user)
     })
     .await
+}
+
+/// Gives a role that the caller may give, once it is their turn. Does not check that.
+pub(super) async fn give(
+    app: &App,
+    conn: &mut Conn,
+    actor: &Actor,
+    role: &Role,
+    user: Uuid,
+    now: DateTime,
+) -> Result<()> {
+    let given = Role::assign(conn, role.id, user, Some(actor.user_id()), now).await;
+    // Erased a moment ago.
+    if given.on_constraint("user_roles_user_id_fkey", user_missing)? {
+        Entry::by(actor, AuditAction::RoleAssigned)
+            .on(user)
+            .with("role", &*role.name)
+            .record(app, conn)
+            .await?;
+    }
+    Ok(())
 }
 
 /// Takes a role from an account. Taking what it does not have changes nothing. No id names nothing.
@@ -214,7 +259,13 @@ pub async fn remove(
         if role.name == Role::ADMIN {
             keep_an_administrator(conn, user.id, &["input", "userId"]).await?;
         }
-        Role::remove(conn, role.id, user.id).await?;
+        if Role::remove(conn, role.id, user.id).await? {
+            Entry::by(actor, AuditAction::RoleRemoved)
+                .on(user.id)
+                .with("role", &*role.name)
+                .record(app, conn)
+                .await?;
+        }
         Ok::<_, Error>(user)
     })
     .await

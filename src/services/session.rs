@@ -14,7 +14,7 @@ use crate::db::Conn;
 use crate::error::{Error, Result, UserError, UserErrorCode};
 use crate::models::email_change::EmailChange;
 use crate::models::job::Job;
-use crate::models::permission::SystemPermission;
+use crate::models::permission::{Permission, SystemPermission};
 use crate::models::session::{Session, SessionEndReason, SignInMethod};
 use crate::models::trusted_device::TrustedDevice;
 use crate::models::user::{AccountStatus, User};
@@ -76,7 +76,18 @@ pub async fn signed_in(
 ) -> Result<SignedIn> {
     let two_factor_owed = two_factor::is_owed_by(app, conn, &session).await?;
     let amr = methods_references(&session);
-    let access = app.keys.sign(user.auth_token, session.id, amr, app.now())?;
+    let permissions = if !app.config.session.token_permissions {
+        None
+    } else if two_factor_owed {
+        // Nobody to everything, other services among it.
+        Some(Vec::new())
+    } else {
+        let held = Permission::names_by_users(conn, &[user.id]).await?;
+        Some(held.into_iter().map(|(_, name)| name).collect())
+    };
+    let access = app
+        .keys
+        .sign(user.auth_token, session.id, amr, permissions, app.now())?;
     Ok(SignedIn {
         user,
         session,

@@ -33,6 +33,12 @@ impl Problems {
         checked.map_err(|problem| self.add(problem)).ok()
     }
 
+    /// Adds the problems of an input that is the field `field` of this one.
+    pub fn add_below(&mut self, field: &str, problems: Self) {
+        let problems = problems.0.into_iter();
+        self.0.extend(problems.map(|problem| problem.below(field)));
+    }
+
     /// Ends the check.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ use Outcome::{Allowed as A, Forbidden as F, Unauthenticated as U};
 /// A root field, a document that uses it, and what comes of it for nobody, an account that has not
 /// proved its address, a user, a moderator and an administrator. `ID` stands for the id of another
 /// account, `ROLE` for that of the role `moderator`.
-pub const FIELDS: [(&str, &str, [Outcome; 5]); 59] = [
+pub const FIELDS: [(&str, &str, [Outcome; 5]); 62] = [
     (
         "Query.authOptions",
         "{ authOptions { registrationOpen } }",
@@ -73,6 +73,21 @@ pub const FIELDS: [(&str, &str, [Outcome; 5]); 59] = [
     (
         "Mutation.createRole",
         "mutation { createRole(input: { name: \"\" }) { errors { code } } }",
+        [U, U, F, F, A],
+    ),
+    (
+        "Mutation.createUser",
+        "mutation { createUser(input: { email: \"\", fullName: \"\" }) { errors { code } } }",
+        [U, U, F, F, A],
+    ),
+    (
+        "Mutation.updateUser",
+        "mutation { updateUser(input: { userId: \"ID\" }) { errors { code } } }",
+        [U, U, F, F, A],
+    ),
+    (
+        "Mutation.revokeUserSessions",
+        "mutation { revokeUserSessions(input: { userId: \"ID\" }) { errors { code } } }",
         [U, U, F, F, A],
     ),
     (

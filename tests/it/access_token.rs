@@ -205,3 +205,103 @@ async fn only_hashes_of_tokens_are_kept() {
         assert!(!dump.contains(secret), "a secret stands in the database");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_services_read_permissions_from_a_token_where_the_settings_say_so() {
+    let app = TestApp::with(&["--token-permissions=true"]).await;
+    let ada = app.user_with_role("ada", "moderator").await;
+    let before = claims(&ada.access_token);
+    assert_eq!(
+        before["permissions"],
+        json!(["read:own", "write:own"]),
+        "as of the signing"
+    );
+    let ada = app.sign_in("ada").await;
+    let keys = app.get("/.well-known/jwks.json").await;
+    let key = serde_json::from_value(keys.json["keys"][0].clone()).expect("a key");
+    let key = jsonwebtoken::DecodingKey::from_jwk(&key).expect("a key");
+    let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::EdDSA);
+    validation.set_audience(&["cardea"]);
+    validation.validate_exp = false;
+    let verified = jsonwebtoken::decode::<Value>(&ada.access_token, &key, &validation);
+    let verified = verified.expect("a signature").claims;
+    assert_eq!(
+        verified["permissions"],
+        json!(["read:all", "read:own", "write:own"])
+    );
+    assert_eq!(verified.get("permissions_omitted"), None);
+    // The claim is for others: here the database counts.
+    app.db
+        .sql("DELETE FROM user_roles USING roles WHERE roles.id = role_id AND name = 'moderator'")
+        .await;
+    app.app.access.catch_up().await;
+    assert_eq!(
+        ada.ask("{ users { nodes { id } } }").await.codes(),
+        ["FORBIDDEN"]
+    );
+    let refresh = "mutation($token: String!) { refreshToken(input: { refreshToken: $token }) { result { ... on SignedIn { accessToken } } } }";
+    let refreshed = app
+        .gql(refresh, json!({ "token": ada.refresh_token }))
+        .await;
+    let token = refreshed
+        .data("refreshToken/result/accessToken")
+        .as_str()
+        .expect("a token");
+    assert_eq!(
+        claims(token)["permissions"],
+        json!(["read:own", "write:own"])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_has_room_for_two_kib_of_permissions() {
+    let app = TestApp::with(&["--token-permissions=true"]).await;
+    let ada = app.user("ada").await;
+    // `"read:own",` and `"write:own",` are 23 bytes; a name of 97 takes 100.
+    let add = |from: u32, to: u32, length: u32| {
+        format!(
+            "WITH new AS (INSERT INTO permissions (id, name, created_at) \
+             SELECT gen_random_uuid(), rpad('p' || n || '.', {length}, 'x'), now() FROM generate_series({from}, {to}) n RETURNING id) \
+             INSERT INTO role_permissions SELECT roles.id, new.id FROM roles, new WHERE roles.name = 'user'"
+        )
+    };
+    app.db.sql(&add(10, 29, 97)).await;
+    app.db.sql(&add(30, 30, 22)).await;
+    let full = app.sign_in("ada").await;
+    let said = claims(&full.access_token);
+    assert_eq!(said["permissions"].as_array().map(Vec::len), Some(23));
+    assert_eq!(said["permissions"].to_string().len() - 1, 2048);
+    assert!(
+        full.access_token.len() < 4096,
+        "{}",
+        full.access_token.len()
+    );
+    assert!(full.is_signed_in().await, "this server takes it");
+    app.db
+        .sql("UPDATE permissions SET name = name || 'x' WHERE name LIKE 'p30.%'")
+        .await;
+    let said = claims(&app.sign_in("ada").await.access_token);
+    assert_eq!(
+        (said.get("permissions"), &said["permissions_omitted"]),
+        (None, &json!(true))
+    );
+    assert!(ada.is_signed_in().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_owes_a_second_factor_has_no_permissions_for_others() {
+    let app = TestApp::with(&[
+        "--token-permissions=true",
+        "--two-factor-required=everybody",
+    ])
+    .await;
+    app.register("ada").await;
+    let token = app.mailed_token("ada@example.org").await;
+    let verify = "mutation($token: String!) { verifyEmail(input: { token: $token }) { result { ... on SignedIn { accessToken } } } }";
+    let answer = app.gql(verify, json!({ "token": token })).await;
+    let token = answer
+        .at("verifyEmail/result/accessToken")
+        .as_str()
+        .expect("a token");
+    assert_eq!(claims(token)["permissions"], json!([]));
+}

@@ -50,7 +50,9 @@ fn key_of(token: &str) -> String {
 /// Another token for the session of `token`, by the key that signs on this server now.
 fn another(app: &App, token: &str) -> String {
     let claims = app.keys.verify_lapsed(token, app.now()).expect("a token");
-    let signed = app.keys.sign(claims.sub, claims.sid, Vec::new(), app.now());
+    let signed = app
+        .keys
+        .sign(claims.sub, claims.sid, Vec::new(), None, app.now());
     signed.expect("signed").token
 }
 
@@ -210,7 +212,13 @@ async fn keys_that_nobody_has_are_looked_for_at_most_once_a_second() {
     let app = TestApp::new().await;
     let token = || {
         let set = foreign(&app.app, &app.app.config.token_issuer());
-        let signed = set.sign(Uuid::new_v4(), Uuid::new_v4(), Vec::new(), app.app.now());
+        let signed = set.sign(
+            Uuid::new_v4(),
+            Uuid::new_v4(),
+            Vec::new(),
+            None,
+            app.app.now(),
+        );
         signed.expect("signed").token
     };
     let flood = async || {
@@ -232,7 +240,13 @@ async fn keys_that_nobody_has_are_looked_for_at_most_once_a_second() {
     let ended = token();
     app.advance(TimeDelta::minutes(15));
     let other = foreign(&app.app, "https://other.example");
-    let other = other.sign(Uuid::new_v4(), Uuid::new_v4(), Vec::new(), app.app.now());
+    let other = other.sign(
+        Uuid::new_v4(),
+        Uuid::new_v4(),
+        Vec::new(),
+        None,
+        app.app.now(),
+    );
     for hopeless in [ended, other.expect("signed").token, "x.y.z".to_owned()] {
         let (sent, status) = app.statements(shown(&app.router, &hopeless)).await;
         assert_eq!((sent, status), (0, StatusCode::UNAUTHORIZED));
@@ -244,7 +258,7 @@ async fn while_the_database_is_away_tokens_of_known_keys_still_verify() {
     let app = TestApp::new().await;
     let ada = app.user("ada").await;
     let set = foreign(&app.app, &app.app.config.token_issuer());
-    let unknown = set.sign(Uuid::nil(), Uuid::nil(), Vec::new(), app.app.now());
+    let unknown = set.sign(Uuid::nil(), Uuid::nil(), Vec::new(), None, app.app.now());
     app.app.db.close();
     assert!(app.app.reload_keys().await.is_err());
     let unknown = unknown.expect("signed").token;
@@ -289,7 +303,7 @@ async fn one_key_waits_at_a_time() {
         let signed = app
             .app
             .keys
-            .sign(Uuid::nil(), Uuid::nil(), Vec::new(), app.app.now());
+            .sign(Uuid::nil(), Uuid::nil(), Vec::new(), None, app.app.now());
         key_of(&signed.expect("signed").token)
     };
     assert_eq!(sign(), urgent);

@@ -22,6 +22,10 @@ fn every_mail() -> Vec<Mail> {
             link: link(),
             hours,
         },
+        Mail::Invitation {
+            link: link(),
+            hours,
+        },
         Mail::AlreadyRegistered,
         Mail::AddressInUse,
         Mail::ProviderLinked {
@@ -177,7 +181,9 @@ fn a_name_is_shown_only_to_whom_it_is_known_to_belong() {
             let message = render(&mail, &recipient(language));
             let stranger = matches!(
                 mail,
-                Mail::VerifyEmail { .. } | Mail::ConfirmEmailChange { .. }
+                Mail::VerifyEmail { .. }
+                    | Mail::Invitation { .. }
+                    | Mail::ConfirmEmailChange { .. }
             );
             assert_eq!(message.text.contains("Ada Lovelace"), !stranger, "{mail:?}");
             assert_eq!(message.html.contains("Ada Lovelace"), !stranger, "{mail:?}");
@@ -215,7 +221,7 @@ fn no_name_makes_markup_a_paragraph_a_list_a_link_or_a_header() {
         );
         if !matches!(
             mail,
-            Mail::VerifyEmail { .. } | Mail::ConfirmEmailChange { .. }
+            Mail::VerifyEmail { .. } | Mail::Invitation { .. } | Mail::ConfirmEmailChange { .. }
         ) {
             let line = message
                 .text

@@ -4,8 +4,8 @@ mod harness;
 
 mod access;
 mod access_token;
-
 mod account_status;
+mod administration;
 mod audit;
 mod cleaning;
 mod cli;
@@ -21,6 +21,7 @@ mod email_undo;
 mod errors;
 mod headers;
 mod http;
+mod invitation;
 mod jobs;
 mod keys;
 mod layers;

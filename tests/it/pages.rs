@@ -9,7 +9,8 @@ use crate::harness::app::{PASSWORD, email};
 
 const BASE: &str = "https://example.org/accounts";
 
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
+    "/accept-invitation",
     "/confirm-email-change",
     "/forgot-password",
     "/oauth/callback",

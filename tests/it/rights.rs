@@ -310,3 +310,60 @@ async fn what_hands_out_rights_needs_a_recent_sign_in() {
         ""
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_change_of_rights_is_seen_by_the_other_server_at_the_next_request() {
+    let app = TestApp::new().await;
+    let (admin, ada) = (app.admin().await, app.user("ada").await);
+    let (second, other) = app.second(&[]).await;
+    let role = admin.new_role("editor", &[]).await;
+    assert_eq!(
+        admin
+            .roles("createPermission", json!({ "name": "posts:publish" }))
+            .await
+            .code(),
+        ""
+    );
+    let permission = admin.permission_id("posts:publish").await;
+    let held = async || {
+        // What this server has committed reaches the other one by the same line.
+        second.access.catch_up().await;
+        let body = json!({ "query": "{ viewer { permissions } }" }).to_string();
+        let request = axum::http::Request::post("/graphql")
+            .header("content-type", "application/json")
+            .header("authorization", format!("Bearer {}", ada.access_token))
+            .body(axum::body::Body::from(body))
+            .expect("a request");
+        let answer = tower::ServiceExt::oneshot(other.clone(), request).await;
+        let answer = crate::harness::Answer::read(answer.expect("an answer")).await;
+        answer
+            .data("viewer/permissions")
+            .to_string()
+            .contains("posts:publish")
+    };
+    assert!(!held().await);
+    let membership = json!({ "roleId": role, "userId": ada.id });
+    let grant = json!({ "roleId": role, "permission": "posts:publish" });
+    for (field, input, expected) in [
+        ("assignRole", &membership, false),
+        ("grantPermission", &grant, true),
+        ("revokePermission", &grant, false),
+        ("grantPermission", &grant, true),
+        ("removeRole", &membership, false),
+        ("assignRole", &membership, true),
+        (
+            "deletePermission",
+            &json!({ "permissionId": permission }),
+            false,
+        ),
+    ] {
+        assert_eq!(
+            admin.roles(field, input.clone()).await.code(),
+            "",
+            "{field}"
+        );
+        assert_eq!(held().await, expected, "{field}");
+    }
+    second.shutdown.cancel();
+    second.db.close();
+}

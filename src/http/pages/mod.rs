@@ -15,12 +15,14 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
      form-action 'none'; frame-ancestors 'none'";
 
 const LINK: &str = include_str!("link.html");
-const PAGES: [(&str, &str); 7] = [
+const PASSWORD: &str = include_str!("reset-password.html");
+const PAGES: [(&str, &str); 8] = [
+    ("/accept-invitation", PASSWORD),
     ("/confirm-email-change", LINK),
     ("/oauth/callback", include_str!("callback.html")),
     ("/forgot-password", include_str!("forgot-password.html")),
     ("/reactivate-account", LINK),
-    ("/reset-password", include_str!("reset-password.html")),
+    ("/reset-password", PASSWORD),
     ("/sign-in", include_str!("sign-in.html")),
     ("/verify-email", LINK),
 ];

@@ -1,4 +1,4 @@
-// Sets a new password by a mailed link.
+// Sets a new password by a mailed link, or the first one by that of an invitation.
 import { ERRORS, end, fail, linkToForgotten, linkToSignIn, offer, send, token, words } from './page.js';
 
 const field = document.getElementById('password');

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::services::audit_chain::{self, Checkpoint};
-use crate::services::cleaning;
+use crate::services::{cleaning, statistics};
 
 /// How often.
 const INTERVAL: Duration = Duration::from_mins(1);
@@ -42,6 +42,10 @@ pub fn start(app: &App) {
             tokio::select! {
                 () = app.shutdown.cancelled() => return,
                 () = tokio::time::sleep(INTERVAL) => {}
+            }
+            // Before the cleaning, which leaves nothing to roll up of what is too old.
+            if let Err(error) = statistics::roll_up(&app).await {
+                tracing::warn!(error = ?error, "Sign-ins could not be rolled up");
             }
             match cleaning::clean(&app).await {
                 Ok(0) => {}

@@ -110,11 +110,37 @@ diesel::table! {
 }
 
 diesel::table! {
+    login_day_methods (day, method) {
+        day -> Date,
+        method -> Text,
+        sign_ins -> Int8,
+    }
+}
+
+diesel::table! {
+    login_day_returns (day, previous_day) {
+        day -> Date,
+        previous_day -> Date,
+        sign_ins -> Int8,
+    }
+}
+
+diesel::table! {
     login_events (id) {
         id -> Uuid,
         user_id -> Nullable<Uuid>,
         methods -> Array<Text>,
         occurred_at -> Timestamptz,
+        succeeded -> Bool,
+        previous_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    login_quarters (starts_at) {
+        starts_at -> Timestamptz,
+        successes -> Int8,
+        failures -> Int8,
     }
 }
 
@@ -424,7 +450,10 @@ diesel::allow_tables_to_appear_in_same_query!(
     installation_keys,
     jobs,
     known_devices,
+    login_day_methods,
+    login_day_returns,
     login_events,
+    login_quarters,
     oauth_states,
     passkey_challenges,
     passkeys,

@@ -20,10 +20,18 @@ pub enum Ending {
     OAuthStates,
     /// Ceremonies with an authenticator, by their end.
     PasskeyChallenges,
+    /// Sign-ins by method, rolled up, by their day.
+    LoginDayMethods,
+    /// Sign-ins by the day of the one before, rolled up, by their day.
+    LoginDayReturns,
     /// Sign-ins, by when they were.
     LoginEvents,
+    /// Sign-ins by quarters of an hour, rolled up, by their start.
+    LoginQuarters,
     /// Budgets that are whole again.
     RateLimits,
+    /// Refused tries to sign in, by when they were.
+    RefusedSignIns,
     /// Registrations in vain.
     RegistrationClaims,
     /// Spent refresh tokens, by when their session ended.
@@ -42,13 +50,17 @@ pub enum Ending {
 
 impl Ending {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::EmailChanges,
         Self::FailedJobs,
         Self::KnownDevices,
         Self::OAuthStates,
         Self::PasskeyChallenges,
         Self::LoginEvents,
+        Self::RefusedSignIns,
+        Self::LoginQuarters,
+        Self::LoginDayMethods,
+        Self::LoginDayReturns,
         Self::RateLimits,
         Self::RegistrationClaims,
         // Before their sessions, which would take all of them along at once.
@@ -71,8 +83,12 @@ impl Ending {
             Self::KnownDevices => ("known_devices", "last_seen_at < $1"),
             Self::OAuthStates => ("oauth_states", "expires_at < $1"),
             Self::PasskeyChallenges => ("passkey_challenges", "expires_at < $1"),
+            Self::LoginDayMethods => ("login_day_methods", "day < $1"),
+            Self::LoginDayReturns => ("login_day_returns", "day < $1"),
             Self::LoginEvents => ("login_events", "occurred_at < $1"),
+            Self::LoginQuarters => ("login_quarters", "starts_at < $1"),
             Self::RateLimits => ("rate_limits", "full_at < $1"),
+            Self::RefusedSignIns => ("login_events", "NOT succeeded AND occurred_at < $1"),
             Self::RegistrationClaims => ("registration_claims", "created_at < $1"),
             Self::SpentTokens => (
                 "spent_refresh_tokens",

@@ -1,13 +1,14 @@
 //! The columns of `users` that a sign-in is checked against, and the registrations in vain beside them.
 
 use chrono::TimeDelta;
-use diesel::dsl::{case_when, exists};
+use diesel::dsl::{case_when, exists, sql};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Timestamptz};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use crate::db::Conn;
+use crate::models::login_event::ROLLED_UP_TO;
 use crate::models::user::{AccountStatus, ClosedBy, User, lower, lower_nullable};
 use crate::scalar::{DateTime, EmailAddress};
 use crate::schema::{known_devices, registration_claims, users};
@@ -24,6 +25,7 @@ pub struct Credentials {
     pub status: AccountStatus,
     pub closed_by: Option<ClosedBy>,
     pub contested: bool,
+    pub last_login_at: Option<DateTime>,
 }
 
 impl Credentials {
@@ -206,7 +208,8 @@ struct Warned {
 }
 
 impl User {
-    /// Counts a sign-in; `None` when the account is not active.
+    /// Counts a sign-in; `None` when the account is not active. It is dated no earlier than the one before it,
+    /// whatever the clocks of two servers say, nor than what is rolled up.
     ///
     /// # Errors
     /// If the database cannot answer.
@@ -215,11 +218,14 @@ impl User {
         id: Uuid,
         now: DateTime,
     ) -> QueryResult<Option<Self>> {
+        let at = sql::<Nullable<Timestamptz>>("greatest(last_login_at, ")
+            .bind::<Timestamptz, _>(now)
+            .sql(&format!(", {ROLLED_UP_TO})"));
         diesel::update(users::table)
             .filter(users::id.eq(id))
             .filter(users::status.eq(AccountStatus::Active))
             .set((
-                users::last_login_at.eq(now),
+                users::last_login_at.eq(at),
                 users::login_count.eq(users::login_count + 1),
             ))
             .returning(Self::as_returning())

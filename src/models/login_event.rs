@@ -1,7 +1,7 @@
-//! The table `login_events`: sign-ins, for statistics. Appended only.
+//! The table `login_events`: sign-ins and refused tries, for statistics. Appended only.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text, Timestamptz};
+use diesel::sql_types::{self, Timestamptz};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -10,85 +10,49 @@ use crate::models::session::SignInMethod;
 use crate::scalar::DateTime;
 use crate::schema::login_events;
 
-/// Notes that `user` signed in by these proofs.
+/// Until when events are rolled up, in SQL; null where none is. Nothing is noted before that instant any
+/// more: an event of a server whose clock is behind would be in no count.
+pub const ROLLED_UP_TO: &str =
+    "(SELECT max(starts_at) + INTERVAL '15 minutes' FROM login_quarters)";
+
+/// A sign-in that opened a session.
+#[derive(Insertable, Debug)]
+#[diesel(table_name = login_events)]
+#[expect(missing_docs, reason = "the columns are described in the database")]
+pub struct NewLoginEvent<'a> {
+    pub id: Uuid,
+    pub user_id: Uuid,
+    pub methods: &'a [SignInMethod],
+    pub occurred_at: DateTime,
+    pub previous_at: Option<DateTime>,
+}
+
+impl NewLoginEvent<'_> {
+    /// Notes the sign-in.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn insert(&self, conn: &mut Conn) -> QueryResult<()> {
+        diesel::insert_into(login_events::table)
+            .values(self)
+            .execute(conn)
+            .await
+            .map(drop)
+    }
+}
+
+/// Notes a try to sign in that was refused, whoever was meant, and whether or not they exist.
 ///
 /// # Errors
 /// If the database refuses.
-pub async fn record(
-    conn: &mut Conn,
-    user: Uuid,
-    methods: &[SignInMethod],
-    now: DateTime,
-) -> QueryResult<()> {
-    diesel::insert_into(login_events::table)
-        .values((
-            login_events::id.eq(Uuid::now_v7()),
-            login_events::user_id.eq(user),
-            login_events::methods.eq(methods),
-            login_events::occurred_at.eq(now),
-        ))
-        .execute(conn)
-        .await
-        .map(drop)
-}
-
-/// How many sign-ins there were.
-#[derive(QueryableByName, Clone, Copy, Debug)]
-pub struct Totals {
-    /// Sign-ins.
-    #[diesel(sql_type = BigInt)]
-    pub sign_ins: i64,
-    /// Accounts that signed in.
-    #[diesel(sql_type = BigInt)]
-    pub accounts: i64,
-}
-
-/// How often a method was part of a sign-in.
-#[derive(QueryableByName, Clone, Copy, Debug)]
-pub struct MethodCount {
-    /// What was proved.
-    #[diesel(sql_type = Text)]
-    pub method: SignInMethod,
-    /// Sign-ins that it was part of.
-    #[diesel(sql_type = BigInt)]
-    pub sign_ins: i64,
-    /// Accounts whose sign-ins it was part of.
-    #[diesel(sql_type = BigInt)]
-    pub accounts: i64,
-}
-
-/// How many sign-ins there were from `from` on and before `to`.
-///
-/// # Errors
-/// If the database cannot answer.
-pub async fn totals(conn: &mut Conn, from: DateTime, to: DateTime) -> QueryResult<Totals> {
-    diesel::sql_query(
-        "SELECT count(*) AS sign_ins, count(DISTINCT user_id) AS accounts FROM login_events \
-         WHERE occurred_at >= $1 AND occurred_at < $2",
-    )
-    .bind::<Timestamptz, _>(from)
-    .bind::<Timestamptz, _>(to)
-    .get_result(conn)
+pub async fn record_refused(conn: &mut Conn, now: DateTime) -> QueryResult<()> {
+    diesel::sql_query(format!(
+        "INSERT INTO login_events (id, methods, succeeded, occurred_at) \
+         VALUES ($1, '{{}}', false, greatest($2, {ROLLED_UP_TO}))"
+    ))
+    .bind::<sql_types::Uuid, _>(Uuid::now_v7())
+    .bind::<Timestamptz, _>(now)
+    .execute(conn)
     .await
-}
-
-/// How often each method was part of a sign-in from `from` on and before `to`, the most frequent first.
-///
-/// # Errors
-/// If the database cannot answer.
-pub async fn by_method(
-    conn: &mut Conn,
-    from: DateTime,
-    to: DateTime,
-) -> QueryResult<Vec<MethodCount>> {
-    diesel::sql_query(
-        "SELECT method, count(*) AS sign_ins, count(DISTINCT user_id) AS accounts \
-         FROM login_events, unnest(methods) AS method \
-         WHERE occurred_at >= $1 AND occurred_at < $2 \
-         GROUP BY method ORDER BY sign_ins DESC, method",
-    )
-    .bind::<Timestamptz, _>(from)
-    .bind::<Timestamptz, _>(to)
-    .load(conn)
-    .await
+    .map(drop)
 }

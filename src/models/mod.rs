@@ -22,6 +22,7 @@ pub mod rate_limit;
 pub mod role;
 pub mod session;
 pub mod signing_key;
+pub mod statistics;
 pub mod trusted_device;
 pub mod two_factor;
 pub mod two_factor_challenge;

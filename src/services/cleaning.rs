@@ -67,6 +67,12 @@ fn kept(app: &App, ending: Ending) -> TimeDelta {
         Ending::EmailChanges => hours(links.recovery_hours) + hours(links.email_undo_hours),
         // A year, and the one before it to compare with.
         Ending::LoginEvents => TimeDelta::days(800),
+        // Later than what they were made of: the last of them tells what is rolled up already.
+        Ending::LoginDayMethods | Ending::LoginDayReturns | Ending::LoginQuarters => {
+            TimeDelta::days(802)
+        }
+        // Anybody can make them. Their numbers stay in the roll-ups.
+        Ending::RefusedSignIns => TimeDelta::days(90),
         Ending::KnownDevices => TimeDelta::days(400),
         // Tries in a row are remembered for a while after the last wait.
         Ending::RateLimits => limits::FORGET,

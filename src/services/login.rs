@@ -82,8 +82,20 @@ pub async fn login(app: &App, client: &ClientInfo, input: LoginInput) -> Result<
     let known = found.as_ref().is_some_and(|found| found.known_network);
     let attempt = Try::to_login(app, client, identifier, known).await?;
     let found = found.map(|found| (found.credentials, found.claim));
-    let by_address = identifier.contains('@');
-    let verified = verify(app, found, by_address, input.password.into(), &attempt).await?;
+    let outcome = tried(app, client, input, found, &attempt).await;
+    sign_in::count_refusal(app, outcome).await
+}
+
+/// A try that the limits let through.
+async fn tried(
+    app: &App,
+    client: &ClientInfo,
+    input: LoginInput,
+    found: Option<(Credentials, Option<RegistrationClaim>)>,
+    attempt: &Try,
+) -> Result<SignIn> {
+    let by_address = input.identifier.contains('@');
+    let verified = verify(app, found, by_address, input.password.into(), attempt).await?;
     let mut conn = app.db.conn().await?;
     match verified {
         Verified::Open(account, rehashed) => {
@@ -98,7 +110,7 @@ pub async fn login(app: &App, client: &ClientInfo, input: LoginInput) -> Result<
                 device_token: device_token.as_ref(),
                 // Only who is let in has the wrong tries forgiven: anybody can register in vain with an
                 // address that is in use, and would be told by that registration's password.
-                attempt: Some(&attempt),
+                attempt: Some(attempt),
             };
             let admitted = conn
                 .transaction(async |conn| sign_in::admit(app, conn, client, &new).await)

@@ -10,6 +10,7 @@ pub mod codes;
 pub mod common_passwords;
 pub mod confirm;
 pub mod data_keys;
+pub mod days;
 pub mod devices;
 pub mod email;
 pub mod identity;

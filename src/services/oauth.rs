@@ -16,7 +16,7 @@ use crate::scalar::DateTime;
 use crate::services::limits::{self, Limit};
 use crate::services::login::TokenDelivery;
 use crate::services::provider_sign_in::{self, Arrival};
-use crate::services::sign_in::SignIn;
+use crate::services::sign_in::{self, SignIn};
 use crate::services::{session, validate};
 
 /// The prefix of the secret with which a browser holds a sign-in that is under way.
@@ -163,7 +163,7 @@ pub async fn finish(
     input: FinishInput,
 ) -> Result<SignIn> {
     limits::take(app, Limit::OAuth, client, "").await?;
-    let begun = consume(app, &input).await?;
+    let begun = sign_in::count_refusal(app, consume(app, &input).await).await?;
     let provider = app.providers.get(&begun.provider).ok_or_else(rejected)?;
     let link_to = begun.user_id.map(|owner| owner_here(owner, caller));
     let link_to = link_to.transpose()?;
@@ -175,8 +175,12 @@ pub async fn finish(
         verifier: &derived.verifier,
         redirect_uri: &told_redirect_uri(app, provider, &begun.redirect_uri),
     };
-    let person = provider.finish(&finish, *app.now()).await;
-    let person = person.map_err(|failure| failed(provider, &failure))?;
+    let person = match provider.finish(&finish, *app.now()).await {
+        // Nobody was refused.
+        Err(unreachable @ Failure::Unreachable(_)) => return Err(failed(provider, &unreachable)),
+        answered => answered.map_err(|failure| failed(provider, &failure)),
+    };
+    let person = sign_in::count_refusal(app, person).await?;
     let person = Person {
         name: person.name.or(begun.name),
         ..person
@@ -190,7 +194,8 @@ pub async fn finish(
         delivery: input.token_delivery,
         device_token: device_token.as_ref(),
     };
-    provider_sign_in::arrive(app, client, &arrival).await
+    let arrived = provider_sign_in::arrive(app, client, &arrival).await;
+    sign_in::count_refusal(app, arrived).await
 }
 
 /// Takes the sign-in out that the input names. Holds no connection afterwards.

@@ -109,6 +109,19 @@ pub async fn finish(
     let path = ["input", "credential"];
     let answer = passkey::answer(&path, &input.credential, Assertion::parse)?;
     limits::take(app, Limit::LoginNetwork, client, "").await?;
+    let outcome = tried(app, client, input, &answer, may_deliver).await;
+    sign_in::count_refusal(app, outcome).await
+}
+
+/// A try that the limits let through.
+async fn tried(
+    app: &App,
+    client: &ClientInfo,
+    input: &FinishPasskeySignInInput,
+    answer: &Assertion,
+    may_deliver: impl FnOnce(TokenDelivery) -> Result<()>,
+) -> Result<Verified> {
+    let path = ["input", "credential"];
     let mut conn = app.db.conn().await?;
     let token_path = ["input", "challengeToken"];
     let ceremony = take_out(app, &mut conn, &input.challenge_token, &token_path).await?;
@@ -122,7 +135,7 @@ pub async fn finish(
     may_deliver(delivery)?;
     let kept = PasskeyCredential::by_credential_id(&mut conn, answer.credential_id()).await?;
     drop(conn);
-    let shown = shown(app, client, &ceremony, &answer, kept, None, &path).await?;
+    let shown = shown(app, client, &ceremony, answer, kept, None, &path).await?;
     let new = NewSignIn {
         user: shown.user_id,
         method: SignInMethod::Passkey,

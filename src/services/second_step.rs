@@ -53,7 +53,6 @@ pub async fn verify(
     input: VerifyTwoFactorInput,
     may_deliver: impl FnOnce(TokenDelivery) -> Result<()>,
 ) -> Result<Verified> {
-    let now = app.now();
     let mut conn = app.db.conn().await?;
     let token = TokenHash::of(&input.challenge_token);
     let challenge = match open_challenge(app, &mut conn, client, &token).await {
@@ -61,14 +60,28 @@ pub async fn verify(
             drop(conn);
             // Known ones have limits of their own: no stranger in the same network uses them up.
             limits::take(app, Limit::Token, client, "").await?;
-            return Err(unknown);
+            return sign_in::count_refusal(app, Err(unknown)).await;
         }
         challenge => challenge?,
     };
-    let user = challenge.user_id;
     let delivery = delivery_of(&challenge);
     may_deliver(delivery)?;
+    drop(conn);
+    let proved = prove(app, client, &challenge, &input).await;
+    let sign_in = sign_in::count_refusal(app, proved).await?;
+    Ok(Verified { sign_in, delivery })
+}
+
+/// Completes the sign-in of a challenge whose try was taken.
+async fn prove(
+    app: &App,
+    client: &ClientInfo,
+    challenge: &TwoFactorChallenge,
+    input: &VerifyTwoFactorInput,
+) -> Result<SignIn> {
+    let (user, now) = (challenge.user_id, app.now());
     let path = ["input", "code"];
+    let mut conn = app.db.conn().await?;
     let code = codes::check(app, &mut conn, user, &path, &input.code).await?;
     conn.transaction(async |conn| {
         let account = Credentials::lock(conn, user).await?;
@@ -77,19 +90,10 @@ pub async fn verify(
             return Err(challenge_rejected());
         }
         let method = codes::take(app, conn, client, user, &path, &code).await?;
-        complete(
-            app,
-            conn,
-            client,
-            &account,
-            &challenge,
-            method,
-            input.trust_device,
-        )
-        .await
+        let trust_device = input.trust_device;
+        complete(app, conn, client, &account, challenge, method, trust_device).await
     })
     .await
-    .map(|sign_in| Verified { sign_in, delivery })
 }
 
 /// How the tokens are to come back, as the first step said.

@@ -9,10 +9,10 @@ use crate::app::App;
 use crate::auth::requester::ClientInfo;
 use crate::crypto::token::{PlainToken, TokenHash};
 use crate::db::Conn;
-use crate::error::Result;
+use crate::error::{Error, Result, UserErrorCode};
 use crate::models::credentials::Credentials;
 use crate::models::job::Job;
-use crate::models::login_event;
+use crate::models::login_event::{self, NewLoginEvent};
 use crate::models::session::{NewSession, Session, SignInMethod};
 use crate::models::trusted_device::TrustedDevice;
 use crate::models::two_factor_challenge::TwoFactorChallenge;
@@ -228,7 +228,15 @@ pub async fn finish(
     let opened = row.insert(conn).await?;
     let most = app.config.session.sessions_per_account.into();
     Session::revoke_beyond(conn, user.id, most, now).await?;
-    login_event::record(conn, user.id, &opening.methods, now).await?;
+    let event = NewLoginEvent {
+        id: Uuid::now_v7(),
+        user_id: user.id,
+        methods: &opening.methods,
+        occurred_at: user.last_login_at.unwrap_or(now),
+        // The account is locked: of two sign-ins at once the second sees the first.
+        previous_at: account.last_login_at,
+    };
+    event.insert(conn).await?;
     if devices::note(conn, client, user.id, now).await? {
         let job = Job::NewDevice {
             user: user.id,
@@ -245,6 +253,31 @@ pub async fn finish(
         .await?;
     let signed_in = session::signed_in(app, conn, user, opened, refresh_token).await?;
     Ok(Some(SignIn::SignedIn(Box::new(signed_in))))
+}
+
+/// Counts the try where `outcome` refuses it, and gives `outcome` back. Belongs behind the limits, so that nobody
+/// writes without end, and outside of the transaction of the try, which takes back what it wrote. A known and an
+/// unknown name are the same work.
+///
+/// # Errors
+/// Those of `outcome`; if the database refuses.
+pub async fn count_refusal<T>(app: &App, outcome: Result<T>) -> Result<T> {
+    let refuses = |code| {
+        matches!(
+            code,
+            UserErrorCode::AccountUnavailable
+                | UserErrorCode::InvalidCredentials
+                | UserErrorCode::Rejected
+                | UserErrorCode::TokenRejected
+        )
+    };
+    if let Err(Error::Refused(errors)) = &outcome
+        && errors.iter().any(|error| refuses(error.reason()))
+    {
+        let mut conn = app.db.conn().await?;
+        login_event::record_refused(&mut conn, app.now()).await?;
+    }
+    outcome
 }
 
 /// Trusts the device on which `user` has just proved a second factor. Gives the token that it is to keep,

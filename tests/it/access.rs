@@ -25,7 +25,12 @@ use Outcome::{Allowed as A, Forbidden as F, Unauthenticated as U};
 /// A root field, a document that uses it, and what comes of it for nobody, an account that has not
 /// proved its address, a user, a moderator and an administrator. `ID` stands for the id of another
 /// account, `ROLE` for that of the role `moderator`.
-pub const FIELDS: [(&str, &str, [Outcome; 5]); 62] = [
+pub const FIELDS: [(&str, &str, [Outcome; 5]); 64] = [
+    (
+        "Query.auditEvents",
+        "{ auditEvents(first: 1) { nodes { action } } }",
+        [U, U, F, F, A],
+    ),
     (
         "Query.authOptions",
         "{ authOptions { registrationOpen } }",
@@ -243,6 +248,11 @@ pub const FIELDS: [(&str, &str, [Outcome; 5]); 62] = [
     (
         "Query.loginStats",
         "{ loginStats { successes } }",
+        [U, U, F, F, A],
+    ),
+    (
+        "Query.userStats",
+        "{ userStats { total } }",
         [U, U, F, F, A],
     ),
     (

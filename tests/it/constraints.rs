@@ -46,6 +46,9 @@ const ROWS: &str = "
     INSERT INTO audit_chains (month, number, genesis, length, head) VALUES
         ('2026-12-01', 2, decode(repeat('33', 32), 'hex'), 0, decode(repeat('33', 32), 'hex')),
         ('2026-11-01', 1, decode(repeat('33', 32), 'hex'), 0, decode(repeat('33', 32), 'hex'));
+    INSERT INTO login_quarters (starts_at, successes, failures) VALUES ('2026-11-30T08:15:00Z', 1, 0), ('2026-11-30T08:30:00Z', 0, 1);
+    INSERT INTO login_day_methods (day, method, sign_ins) VALUES ('2026-11-30', 'password', 1), ('2026-11-30', 'totp', 1);
+    INSERT INTO login_day_returns (day, previous_day, sign_ins) VALUES ('2026-11-30', '-infinity', 1), ('2026-11-30', '2026-11-29', 1);
     INSERT INTO spent_refresh_tokens (token_hash, session_id, spent_at) VALUES (decode(repeat('15', 32), 'hex'), '00000000-0000-0000-0000-000000000005', now());
     INSERT INTO email_changes (id, user_id, new_email, old_email, requested_at) VALUES
         ('00000000-0000-0000-0000-00000000000d', '00000000-0000-0000-0000-000000000001', 'eve@example.org', 'ada@example.org', now());
@@ -206,6 +209,27 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("login_events_pkey", &["INSERT INTO login_events SELECT * FROM login_events"]),
     ("login_events_user_id_fkey", &["UPDATE login_events SET user_id = gen_random_uuid()"]),
     ("login_events_methods_known", &["UPDATE login_events SET methods = '{luck}'"]),
+    ("login_events_refused_bare", &[
+        "UPDATE login_events SET succeeded = false, user_id = NULL",
+        "UPDATE login_events SET succeeded = false, methods = '{}'",
+        "UPDATE login_events SET succeeded = false, user_id = NULL, methods = '{}', previous_at = occurred_at",
+    ]),
+    ("login_events_previous_at_order", &["UPDATE login_events SET previous_at = occurred_at + INTERVAL '1 second'"]),
+
+    ("login_quarters_pkey", &["UPDATE login_quarters SET starts_at = '2026-11-30T08:30:00Z'"]),
+    ("login_quarters_starts_at_whole", &[
+        "UPDATE login_quarters SET starts_at = starts_at + INTERVAL '1 minute'",
+        "UPDATE login_quarters SET starts_at = starts_at + INTERVAL '1 microsecond'",
+    ]),
+    ("login_quarters_counts_positive", &["UPDATE login_quarters SET successes = -1", "UPDATE login_quarters SET failures = -1"]),
+
+    ("login_day_methods_pkey", &["UPDATE login_day_methods SET method = 'totp'"]),
+    ("login_day_methods_method_known", &["UPDATE login_day_methods SET method = 'luck'"]),
+    ("login_day_methods_sign_ins_positive", &["UPDATE login_day_methods SET sign_ins = 0"]),
+
+    ("login_day_returns_pkey", &["UPDATE login_day_returns SET previous_day = '-infinity'"]),
+    ("login_day_returns_order", &["UPDATE login_day_returns SET previous_day = '2026-12-01'"]),
+    ("login_day_returns_sign_ins_positive", &["UPDATE login_day_returns SET sign_ins = 0"]),
 
     ("username_reservations_pkey", &["INSERT INTO username_reservations SELECT 'kept', id, now() FROM users, generate_series(1, 2) LIMIT 2"]),
     ("username_reservations_user_id_fkey", &["INSERT INTO username_reservations VALUES ('kept', gen_random_uuid(), now())"]),

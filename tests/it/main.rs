@@ -67,6 +67,7 @@ mod schema;
 mod server;
 mod session;
 mod signing_key;
+mod statistics;
 mod trusted_device;
 mod two_factor;
 mod two_factor_compulsory;

@@ -429,40 +429,6 @@ async fn the_number_of_statements_is_known() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sign_ins_are_counted_by_what_was_proved() {
-    let app = TestApp::new().await;
-    let admin = app.admin().await;
-    let ada = app.user("ada").await;
-    let device = ada.with_two_factor(&app).await;
-    app.sign_in_with("ada", &device.code()).await;
-    app.advance(TimeDelta::seconds(30));
-    app.sign_in_with("ada", &device.code()).await;
-    app.sign_in("admin").await;
-    let ask = async |period: Value| {
-        let document = "query($period: DateTimeRange) { loginStats(period: $period) { successes distinctUsers byMethod { method count distinctUsers } } }";
-        admin.gql(document, json!({ "period": period })).await
-    };
-    let answer = ask(Value::Null).await;
-    assert_eq!(
-        answer.data("loginStats"),
-        &json!({ "successes": 5, "distinctUsers": 2, "byMethod": [
-            { "method": "PASSWORD", "count": 3, "distinctUsers": 2 },
-            { "method": "EMAIL_LINK", "count": 2, "distinctUsers": 2 },
-            { "method": "TOTP", "count": 2, "distinctUsers": 1 },
-        ] })
-    );
-    // The span begins with its first instant and ends before its last.
-    let answer = ask(json!({ "from": "2026-11-30T08:00:30Z", "to": "2026-11-30T08:01:00Z" })).await;
-    assert_eq!(answer.data("loginStats/successes"), 1);
-    for period in [
-        json!({ "from": "2026-11-30T08:00:30Z", "to": "2026-11-30T08:00:29Z" }),
-        json!({ "from": "2020-01-01T00:00:00Z" }),
-    ] {
-        assert_eq!(ask(period).await.codes(), ["BAD_USER_INPUT"]);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn who_holds_a_session_and_the_password_guesses_no_more_codes_than_anybody() {
     let app = TestApp::with(&["--code-tries=10"]).await;
     let ada = app.user("ada").await;

@@ -59,6 +59,7 @@ mod password_policy;
 mod password_reset;
 mod playground;
 mod profile;
+mod refused_sign_ins;
 mod registration;
 mod rights;
 mod role_changes;

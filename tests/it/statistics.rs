@@ -153,9 +153,8 @@ async fn sign_ins_are_counted_to_the_last_one_across_midnight() {
     let app = TestApp::new().await;
     let (admin, ada) = (app.admin().await, app.user("ada").await);
     let device = ada.with_two_factor(&app).await;
-    app.advance(TimeDelta::minutes(615));
-    // 18:15 in UTC is midnight in Nepal.
-    assert_eq!(app.app.clock.now(), instant("2026-11-30T18:15:00Z"));
+    // Midnight in Nepal.
+    app.advance(instant("2026-11-30T18:15:00Z") - app.app.clock.now());
     app.sign_in_with("ada", &device.code()).await;
     app.login("ada", "Wrong-Horse-7").await;
     let admin = {
@@ -164,16 +163,16 @@ async fn sign_ins_are_counted_to_the_last_one_across_midnight() {
     };
     let answer = ask(&admin, Value::Null, "Asia/Kathmandu").await;
     let days = answer.data("loginStats/byDay").as_array().expect("days");
-    assert_eq!(days.len(), 31 + 1);
+    assert_eq!(days.len(), 31);
     assert_eq!(
-        days[30],
+        days[29],
         json!({ "day": "2026-11-30", "failures": 0, "successes": 2 })
     );
     assert_eq!(
-        days[31],
+        days[30],
         json!({ "day": "2026-12-01", "failures": 1, "successes": 2 })
     );
-    assert!(days[..30].iter().all(|day| day["successes"] == 0));
+    assert!(days[..29].iter().all(|day| day["successes"] == 0));
     assert_eq!(answer.data("loginStats/successes"), 4);
     assert_eq!(answer.data("loginStats/failures"), 1);
     assert_eq!(answer.data("loginStats/distinctUsers"), 2);
@@ -331,7 +330,8 @@ async fn a_roll_up_that_is_killed_goes_on_where_it_was() {
     assert_rolled_up(&app).await;
     assert_eq!(roll_up(&app).await, 1);
     assert_rolled_up(&app).await;
-    assert_eq!(rolled_up_to(&app).await, "11-30 07:45");
+    // Behind it nobody signed in.
+    assert_eq!(rolled_up_to(&app).await, "11-30 05:15");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -395,13 +395,14 @@ async fn what_comes_to_light_late_is_counted_and_clocks_that_are_behind_lose_not
         drop(admin);
         app.sign_in("admin").await
     };
-    // A server that is two hours behind.
-    app.advance(TimeDelta::minutes(-150));
-    app.login("ada", "Wrong-Horse-7").await;
-    app.sign_in("ada").await;
+    // A server that is hours behind, asked from another network: limits count by the clock, too.
+    let elsewhere = app.at("192.0.2.7");
+    app.advance(TimeDelta::minutes(-140));
+    elsewhere.login("ada", "Wrong-Horse-7").await;
+    assert_eq!(elsewhere.login("ada", PASSWORD).await.code(), "");
     app.advance(TimeDelta::minutes(-10));
-    app.sign_in("ada").await;
-    app.advance(TimeDelta::minutes(160));
+    assert_eq!(elsewhere.login("ada", PASSWORD).await.code(), "");
+    app.advance(TimeDelta::minutes(150));
     let dated = "SELECT string_agg(to_char(occurred_at, 'HH24:MI') || coalesce(to_char(previous_at, ' HH24:MI'), ''), ', ' ORDER BY id) \
         FROM login_events WHERE occurred_at BETWEEN '2026-11-30T08:25:00Z' AND '2026-11-30T10:00:00Z'";
     assert_eq!(app.db.text(dated).await, "08:30, 08:30 08:00, 08:30 08:30");
@@ -505,5 +506,62 @@ async fn the_number_of_statements_is_known() {
     assert_eq!(
         statements, 7,
         "begin, three counts, the roles, commit; and their permissions"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_are_counted_as_they_are() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    app.register("bob").await;
+    let eve = app.user("eve").await;
+    assert_eq!(eve.deactivate(PASSWORD).await.code(), "");
+    // 18:15 in UTC is midnight in Nepal.
+    app.advance(instant("2026-11-30T18:15:00Z") - app.app.clock.now());
+    let ada = app.user("ada").await;
+    ada.with_two_factor(&app).await;
+    app.user("joe").await;
+    app.db.sql("DELETE FROM users WHERE username = 'joe'").await;
+    let admin = {
+        drop(admin);
+        app.sign_in("admin").await
+    };
+    let document = "query($within: DateTimeRange, $timezone: String! = \"UTC\") { userStats(registrationsWithin: $within, timezone: $timezone) { \
+        active asOf byRole { count role { name } } emailVerified inactive monthlyActive newLast30Days registrations { count day } total twoFactorEnabled } }";
+    let within = json!({ "from": "2026-11-29T18:15:00Z", "to": "2026-12-01T18:15:00Z" });
+    let answer = admin
+        .gql(
+            document,
+            json!({ "within": within, "timezone": "Asia/Kathmandu" }),
+        )
+        .await;
+    assert_eq!(
+        answer.data("userStats"),
+        &json!({
+            "active": 2, "asOf": app.app.clock.now().format("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            "byRole": [
+                { "count": 1, "role": { "name": "admin" } }, { "count": 0, "role": { "name": "moderator" } },
+                { "count": 4, "role": { "name": "user" } },
+            ],
+            "emailVerified": 3, "inactive": 2, "monthlyActive": 3, "newLast30Days": 4,
+            "registrations": [{ "count": 3, "day": "2026-11-30" }, { "count": 1, "day": "2026-12-01" }],
+            "total": 4, "twoFactorEnabled": 1,
+        })
+    );
+    app.advance(TimeDelta::days(31));
+    let admin = {
+        drop(admin);
+        app.sign_in("admin").await
+    };
+    let answer = admin.gql(document, Value::Null).await;
+    assert_eq!(answer.data("userStats/monthlyActive"), 1);
+    assert_eq!(answer.data("userStats/newLast30Days"), 0);
+    let days = answer
+        .data("userStats/registrations")
+        .as_array()
+        .expect("days");
+    assert_eq!(
+        (days.len(), &days[0]),
+        (31, &json!({ "count": 0, "day": "2026-12-01" }))
     );
 }

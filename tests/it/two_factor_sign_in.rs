@@ -43,8 +43,7 @@ async fn a_right_password_leads_to_a_code_and_that_to_a_session() {
     assert!(client.is_signed_in().await);
     let claims = crate::access_token::claims(&client.access_token);
     assert_eq!(claims["amr"], json!(["pwd", "otp", "mfa"]));
-    let methods =
-        "SELECT string_agg(array_to_string(methods, '+'), ' ' ORDER BY id) FROM login_events";
+    let methods = "SELECT string_agg(array_to_string(methods, '+'), ' ' ORDER BY id) FROM login_events WHERE succeeded";
     assert_eq!(app.db.text(methods).await, "email_link password+totp");
 }
 

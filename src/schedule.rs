@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::app::App;
-use crate::services::audit_chain::{self, Checkpoint};
-use crate::services::{cleaning, statistics};
+use crate::services::audit_verify::{self, Checkpoint};
+use crate::services::{audit_chain, cleaning, statistics};
 
 /// How often.
 const INTERVAL: Duration = Duration::from_mins(1);
@@ -75,9 +75,19 @@ async fn keep_audit(app: &App, told: &mut Vec<Checkpoint>) {
             tracing::warn!(error = ?error, "The months of the audit trail could not be kept");
         }
     }
-    match audit_chain::checkpoints(app).await {
+    match audit_verify::checkpoints(app).await {
         Ok(checkpoints) => {
             for checkpoint in &checkpoints {
+                let lost = |told: &&Checkpoint| {
+                    told.month == checkpoint.month
+                        && (told.length > checkpoint.length
+                            || told.length == checkpoint.length && told.head != checkpoint.head)
+                };
+                if let Some(told) = told.iter().find(lost) {
+                    tracing::error!(
+                        "The audit trail was wound back: it was at {told}, and is at {checkpoint}"
+                    );
+                }
                 if !told.contains(checkpoint) {
                     tracing::info!("Audit trail at checkpoint {checkpoint}");
                 }

@@ -7,7 +7,8 @@ diesel::table! {
         genesis -> Bytea,
         length -> Int8,
         head -> Bytea,
-        retired -> Nullable<Bytea>,
+        retired -> Bool,
+        mac -> Bytea,
     }
 }
 

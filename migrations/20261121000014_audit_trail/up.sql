@@ -93,7 +93,8 @@ CREATE TABLE audit_chains (
     genesis bytea NOT NULL,
     length bigint NOT NULL,
     head bytea NOT NULL,
-    retired bytea,
+    retired boolean NOT NULL DEFAULT false,
+    mac bytea NOT NULL,
     CONSTRAINT audit_chains_pkey PRIMARY KEY (month),
     CONSTRAINT audit_chains_number_key UNIQUE (number),
     CONSTRAINT audit_chains_number_positive CHECK (number > 0),
@@ -101,7 +102,7 @@ CREATE TABLE audit_chains (
     CONSTRAINT audit_chains_genesis_length CHECK (octet_length(genesis) = 32),
     CONSTRAINT audit_chains_length_positive CHECK (length >= 0),
     CONSTRAINT audit_chains_head_length CHECK (octet_length(head) = 32),
-    CONSTRAINT audit_chains_retired_length CHECK (octet_length(retired) = 32)
+    CONSTRAINT audit_chains_mac_length CHECK (octet_length(mac) = 32)
 );
 
 COMMENT ON TABLE audit_chains IS 'One chain of hashes for each month of the audit trail.';
@@ -110,7 +111,8 @@ COMMENT ON COLUMN audit_chains.number IS 'Counts the chains in the order in whic
 COMMENT ON COLUMN audit_chains.genesis IS 'What the first row is chained to: HMAC-SHA-256 of the month and of the genesis of the chain before it.';
 COMMENT ON COLUMN audit_chains.length IS 'Rows sealed so far.';
 COMMENT ON COLUMN audit_chains.head IS 'Hash of the last of them, or the genesis.';
-COMMENT ON COLUMN audit_chains.retired IS 'HMAC-SHA-256 that says that the retention removed the rows; null while they are kept.';
+COMMENT ON COLUMN audit_chains.retired IS 'The retention removed the rows.';
+COMMENT ON COLUMN audit_chains.mac IS 'HMAC-SHA-256 of the columns before it, under a key that the database never sees.';
 
 -- The months lie in a schema of their own: they come and go, and nobody names them.
 CREATE SCHEMA audit_months;

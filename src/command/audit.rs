@@ -10,8 +10,9 @@ use cardea::clock::Clock;
 use cardea::config::Config;
 use cardea::models::audit_event::{AuditEvent, AuditFilter, AuditPosition};
 use cardea::scalar::DateTime;
-use cardea::services::audit_chain::{self, Broken, Checkpoint};
+use cardea::services::audit::{AuditAction, Entry};
 use cardea::services::audit_trail;
+use cardea::services::audit_verify::{self, Broken, Checkpoint};
 use clap::Subcommand;
 
 use crate::command::database::Database;
@@ -30,13 +31,13 @@ pub(super) enum Audit {
     /// Give the audit trail out as JSON lines, the oldest entry first
     Export {
         /// From this instant on, as 2026-11-01T00:00:00Z
-        #[arg(long)]
+        #[arg(long = "from", id = "export_from")]
         from: Option<chrono::DateTime<chrono::Utc>>,
         /// Before this instant
-        #[arg(long)]
+        #[arg(long = "to", id = "export_to")]
         to: Option<chrono::DateTime<chrono::Utc>>,
         /// A file to make instead of printing
-        #[arg(long)]
+        #[arg(long = "output", id = "export_output")]
         output: Option<PathBuf>,
     },
 }
@@ -82,7 +83,7 @@ async fn verify(app: &App, known: &[Checkpoint]) -> anyhow::Result<()> {
             eprint!("\r{read} entries read");
         }
     };
-    let outcome = audit_chain::verify(app, known, progress).await;
+    let outcome = audit_verify::verify(app, known, progress).await;
     if shown {
         eprintln!();
     }
@@ -114,6 +115,8 @@ async fn verify(app: &App, known: &[Checkpoint]) -> anyhow::Result<()> {
 async fn export(app: &App, filter: &AuditFilter, mut out: impl Write) -> anyhow::Result<()> {
     let failed = |error| anyhow!("the audit trail cannot be read: {error:?}");
     let mut conn = app.db.conn().await.map_err(failed)?;
+    let entry = Entry::server(AuditAction::PersonalDataRead).with("export", "audit");
+    entry.record(app, &mut conn).await.map_err(failed)?;
     let mut last: Option<AuditPosition> = None;
     loop {
         let bounds = (last, None);

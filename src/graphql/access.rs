@@ -21,7 +21,7 @@ use crate::graphql::context::{Caller, Executed, RequestId};
 use crate::graphql::error::{CODE, Code, INTERNAL};
 use crate::graphql::loader::Loaders;
 use crate::graphql::sdl::{Access, FieldRule, Rules};
-use crate::graphql::subscription::Step;
+use crate::graphql::subscription::{ReadBefore, Step};
 use crate::services::session;
 
 /// The rules of the schema, which are known once it is built.
@@ -79,6 +79,11 @@ impl Extension for RequestLayer {
             std::mem::take(&mut *self.errors.lock().unwrap_or_else(PoisonError::into_inner));
         response.errors.extend(failed);
         let caller = ctx.data_unchecked::<Caller>();
+        // An entry for each entry of the trail that is followed would be followed, too.
+        if let Some(ReadBefore(known)) = ctx.data_opt::<ReadBefore>() {
+            let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            caller.witness().read_before(&mut known);
+        }
         if let Some(actor) = caller.requester().signed_in()
             && let Err(error) = caller
                 .witness()

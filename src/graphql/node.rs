@@ -158,6 +158,7 @@ async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
             let passkey = loaders.one(PasskeyById(id)).await?;
             passkey
                 .filter(|passkey| caller.is(passkey.user_id) || has(SystemPermission::AdminUsers))
+                .inspect(|passkey| caller.witness().read(passkey.user_id, "passkeys"))
                 .map(Node::Passkey)
         }
         Kind::Permission => loaders.one(PermissionById(id)).await?.map(Node::Permission),
@@ -165,12 +166,14 @@ async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
             let identity = loaders.one(IdentityById(id)).await?;
             identity
                 .filter(|linked| caller.is(linked.user_id) || has(SystemPermission::AdminUsers))
+                .inspect(|linked| caller.witness().read(linked.user_id, "linkedAccounts"))
                 .map(Node::LinkedAccount)
         }
         Kind::Session => {
             let session = loaders.one(SessionById(id)).await?;
             session
                 .filter(|session| caller.is(session.user_id) || has(SystemPermission::AdminUsers))
+                .inspect(|session| caller.witness().read(session.user_id, "sessions"))
                 .map(Node::Session)
         }
         Kind::User | Kind::Role => None,

@@ -41,7 +41,7 @@ impl User {
     }
 
     /// What happened to the account and from where, the newest entry first: its part of the audit trail.
-    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminSystem, true), directive = list_size::apply(20, page_arguments()))]
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminSystem, true, false), directive = list_size::apply(20, page_arguments()))]
     async fn activity(
         &self,
         ctx: &Context<'_>,
@@ -297,11 +297,11 @@ pub struct UserFilterInput {
     pub is_active: Option<bool>,
     /// Most recent successful sign-in.
     pub last_login_at: Option<DateTimeRange>,
-    /// Holds any of these roles, by id.
+    /// Holds any of these roles, by id. Needs `admin:users`.
     pub roles: Option<Vec<ID>>,
     /// Is in any of these states.
     pub statuses: Option<Vec<AccountStatus>>,
-    /// The second factor is on.
+    /// The second factor is on. Needs `admin:users`.
     pub two_factor_enabled: Option<bool>,
 }
 
@@ -390,7 +390,14 @@ impl UserQuery {
         #[graphql(default_with = "Some(NEWEST_FIRST)")] order_by: Option<UserOrder>,
         search: Option<String>,
     ) -> Result<Option<UserConnection>> {
-        let filter = self::filter(filter.unwrap_or_default(), search)?;
+        let filter = filter.unwrap_or_default();
+        // What the caller could not read may not be found out by asking for it.
+        if (filter.roles.is_some() || filter.two_factor_enabled.is_some())
+            && !ctx.actor()?.has(SystemPermission::AdminUsers)
+        {
+            return Err(Error::Forbidden);
+        }
+        let filter = self::filter(filter, search)?;
         let arguments = PageArguments {
             after,
             before,

@@ -36,11 +36,27 @@ pub struct UserConnection {
     filter: UserFilter,
 }
 
+impl UserConnection {
+    /// A cursor holds what the list is ordered by.
+    fn note<'u>(&self, ctx: &Context<'_>, users: impl IntoIterator<Item = &'u User>) {
+        let field = match self.order {
+            UserOrderField::CreatedAt => return,
+            UserOrderField::Email => "email",
+            UserOrderField::LastLoginAt => "lastLoginAt",
+            UserOrderField::Username => "username",
+        };
+        for user in users {
+            ctx.caller().witness().read(user.id, field);
+        }
+    }
+}
+
 /// Page of accounts.
 #[Object]
 impl UserConnection {
     /// The accounts with their cursors.
-    async fn edges(&self) -> Vec<UserEdge> {
+    async fn edges(&self, ctx: &Context<'_>) -> Vec<UserEdge> {
+        self.note(ctx, &self.page.users);
         let edge = |user: &User| UserEdge {
             cursor: cursor(user, self.order),
             node: user.clone(),
@@ -54,7 +70,9 @@ impl UserConnection {
     }
 
     /// Where the page lies within the list.
-    async fn page_info(&self) -> PageInfo {
+    async fn page_info(&self, ctx: &Context<'_>) -> PageInfo {
+        let (first, last) = (self.page.users.first(), self.page.users.last());
+        self.note(ctx, first.into_iter().chain(last));
         PageInfo {
             end_cursor: self.page.users.last().map(|user| cursor(user, self.order)),
             has_next_page: self.page.has_next,

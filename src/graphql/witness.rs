@@ -1,7 +1,7 @@
 //! What a request read of other people, and what it was refused: written into the audit trail before the
 //! answer goes out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use uuid::Uuid;
@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::auth::requester::Actor;
 use crate::error::Result;
 use crate::services::audit::{AuditAction, Entry, record_all};
+use crate::services::limits::{self, Limit};
 
 /// What one request read and was refused.
 #[derive(Debug, Default)]
@@ -34,7 +35,14 @@ impl Witness {
         seen.denied.insert(format!("{of_type}.{field}"));
     }
 
-    /// Writes down what `actor` read of others, an entry for each account, and what was refused.
+    /// Forgets what was read of these accounts, and adds those that are left to them.
+    pub fn read_before(&self, known: &mut HashSet<Uuid>) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.read.retain(|user, _| known.insert(*user));
+    }
+
+    /// Writes down what `actor` read of others, an entry for each account, and what was refused, an entry for
+    /// all of it.
     ///
     /// # Errors
     /// If it cannot be written; then nothing of what was read may go out.
@@ -52,8 +60,18 @@ impl Witness {
             entries.push(entry.on(user).with("fields", names(fields)));
         }
         if !denied.is_empty() {
-            let entry = Entry::by(actor, AuditAction::AccessDenied);
-            entries.push(entry.denied().with("fields", names(denied)));
+            let fields = names(denied);
+            tracing::info!(user.id = %actor.user_id(), "Refused to {}: {}", actor.user_id(), fields.join(", "));
+            // Bounded, for anybody can be refused as often as they like.
+            let account = actor.user_id().to_string();
+            let full = limits::wait(app, Limit::Refusal, actor.client(), &account).await?;
+            if full.is_none() {
+                let entry = Entry::by(actor, AuditAction::AccessDenied);
+                entries.push(entry.denied().with("fields", fields));
+            }
+        }
+        if entries.is_empty() {
+            return Ok(());
         }
         record_all(app, &mut *app.db.conn().await?, entries).await
     }

@@ -17,7 +17,7 @@ use crate::schema::{audit_chains, audit_events};
 
 /// The chain of one month.
 #[derive(HasQuery, Insertable, AsChangeset, Clone, Debug)]
-#[diesel(table_name = audit_chains, primary_key(month), treat_none_as_null = true)]
+#[diesel(table_name = audit_chains, primary_key(month))]
 #[expect(missing_docs, reason = "the columns are described in the database")]
 pub struct AuditChain {
     pub month: Date,
@@ -25,7 +25,8 @@ pub struct AuditChain {
     pub genesis: Vec<u8>,
     pub length: i64,
     pub head: Vec<u8>,
-    pub retired: Option<Vec<u8>>,
+    pub retired: bool,
+    pub mac: Vec<u8>,
 }
 
 /// An entry with its place in the chain.
@@ -119,6 +120,47 @@ pub async fn any_waits(conn: &mut Conn) -> QueryResult<bool> {
     diesel::select(diesel::dsl::exists(waiting))
         .get_result(conn)
         .await
+}
+
+/// Whether an entry of a month waits for its place.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn any_waits_in(conn: &mut Conn, month: Date) -> QueryResult<bool> {
+    let (from, to) = span_of(month);
+    let waiting = audit_events::table
+        .filter(audit_events::position.is_null())
+        .filter(audit_events::occurred_at.nullable().ge(from))
+        .filter(audit_events::occurred_at.nullable().lt(to));
+    diesel::select(diesel::dsl::exists(waiting))
+        .get_result(conn)
+        .await
+}
+
+/// How many entries of a month have a place.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn count_placed(conn: &mut Conn, month: Date) -> QueryResult<i64> {
+    let (from, to) = span_of(month);
+    audit_events::table
+        .filter(audit_events::position.is_not_null())
+        .filter(audit_events::occurred_at.nullable().ge(from))
+        .filter(audit_events::occurred_at.nullable().lt(to))
+        .count()
+        .get_result(conn)
+        .await
+}
+
+/// Lets the transaction wait only this long for a lock.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn wait_shortly(conn: &mut Conn) -> QueryResult<()> {
+    diesel::sql_query("SET LOCAL lock_timeout = '200ms'")
+        .execute(conn)
+        .await
+        .map(drop)
 }
 
 /// How many entries wait for their place.

@@ -30,6 +30,8 @@ text_enum! {
         EmailChangeRequested = "email_change_requested",
         /// The mail address was proved.
         EmailVerified = "email_verified",
+        /// Somebody who signs in has proved one thing, and is asked for another.
+        FirstFactorProved = "first_factor_proved",
         /// Somebody signed in, or tried to.
         Login = "login",
         /// Somebody signed out.

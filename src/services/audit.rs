@@ -150,15 +150,13 @@ pub async fn record_all(app: &App, conn: &mut Conn, entries: Vec<Entry<'_>>) -> 
                 };
                 let origin = serde_json::to_vec(&origin).map_err(anyhow::Error::from)?;
                 let place = origin_place(id);
-                let sealed = match entry.origin_owner() {
-                    Some(owner) => key_of(app, conn, &mut keys, owner)
-                        .await?
-                        .seal(place, &origin),
-                    None => {
-                        // As much work as for an account, so that its time does not tell of one.
-                        data_keys::find(app, conn, id).await?;
-                        app.audit_key.seal(place, &origin)
-                    }
+                let sealed = if let Some(owner) = entry.origin_owner() {
+                    let key = key_of(app, conn, &mut keys, owner).await?;
+                    key.seal(place, &origin)
+                } else {
+                    // As much work as for an account, so that its time does not tell of one.
+                    data_keys::find(app, conn, id).await?;
+                    app.audit_key.seal(place, &origin)
                 };
                 Some(sealed?)
             }

@@ -50,8 +50,15 @@ pub async fn check(app: &App, actor: &Actor, input: ConfirmIdentityInput) -> Res
     let user = actor.user_id();
     match input {
         ConfirmIdentityInput::Passkey(passkey) => {
-            let shown = passkey_sign_in::confirm(app, actor, &passkey).await?;
-            Ok(Proof::Passkey(shown))
+            match passkey_sign_in::confirm(app, actor, &passkey).await {
+                Err(wrong) if is_refused(&wrong) => {
+                    let conn = &mut *app.db.conn().await?;
+                    let entry = Entry::own(actor, AuditAction::Reauthenticated).failed();
+                    entry.record(app, conn).await?;
+                    Err(wrong)
+                }
+                shown => Ok(Proof::Passkey(shown?)),
+            }
         }
         ConfirmIdentityInput::Password(password) => {
             let path = ["input", "password"];
@@ -65,7 +72,7 @@ pub async fn check(app: &App, actor: &Actor, input: ConfirmIdentityInput) -> Res
         ConfirmIdentityInput::TwoFactorCode(code) => {
             let mut conn = app.db.conn().await?;
             match codes::check(app, &mut conn, user, &CODE, &code).await {
-                Err(wrong @ Error::Refused(_)) => {
+                Err(wrong) if is_refused(&wrong) => {
                     let entry = Entry::own(actor, AuditAction::Reauthenticated).failed();
                     entry.record(app, &mut conn).await?;
                     Err(wrong)
@@ -102,6 +109,12 @@ impl Proof {
             }
         }
     }
+}
+
+/// Whether something was looked at and found wrong; what a limit turns away is not.
+fn is_refused(error: &Error) -> bool {
+    let wrong = |code| matches!(code, UserErrorCode::TokenRejected | UserErrorCode::Rejected);
+    matches!(error, Error::Refused(errors) if errors.iter().any(|error| wrong(error.reason())))
 }
 
 fn not_enough() -> Error {

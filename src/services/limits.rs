@@ -23,6 +23,8 @@ const FIRST_WAIT: TimeDelta = TimeDelta::seconds(5);
 const CONFIRMATIONS: u32 = 30;
 /// How often a session may be refreshed in an hour. Each spent token is kept as long as the session.
 const REFRESHES: u32 = 120;
+/// How many refusals of an account in an hour go into the audit trail; the log has all of them.
+const REFUSALS: u32 = 60;
 /// The longest wait.
 const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(15);
 
@@ -48,6 +50,8 @@ pub enum Limit {
     Invitation,
     /// Beginning or ending a sign-in with a provider, for each network.
     OAuth,
+    /// Writing down what an account may not do, for each account.
+    Refusal,
 }
 
 /// Takes one use of `limit` for `subject`, before anything costly is done.
@@ -109,6 +113,7 @@ pub async fn wait(
             rates.oauth_per_network,
             TimeDelta::minutes(15),
         ),
+        Limit::Refusal => (key(&["refusal", &subject]), REFUSALS, hour),
     };
     let Some(budget) = Budget::new(burst, period) else {
         return Ok(None);

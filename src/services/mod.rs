@@ -4,6 +4,7 @@ pub mod account;
 pub mod audit;
 pub mod audit_chain;
 pub mod audit_trail;
+pub mod audit_verify;
 pub mod background;
 pub mod cleaning;
 pub mod codes;

@@ -43,9 +43,9 @@ const ROWS: &str = "
     INSERT INTO installation_keys (purpose, wrapped_key, master_key_id, created_at) VALUES
         ('audit', decode(repeat('31', 61), 'hex'), decode(repeat('32', 8), 'hex'), now());
     INSERT INTO audit_events (id, occurred_at, action, outcome, mac) VALUES ('00000000-0000-0000-0000-000000000031', now(), 'login', 'success', decode(repeat('31', 32), 'hex'));
-    INSERT INTO audit_chains (month, number, genesis, length, head) VALUES
-        ('2026-12-01', 2, decode(repeat('33', 32), 'hex'), 0, decode(repeat('33', 32), 'hex')),
-        ('2026-11-01', 1, decode(repeat('33', 32), 'hex'), 0, decode(repeat('33', 32), 'hex'));
+    INSERT INTO audit_chains (month, number, genesis, length, head, mac) VALUES
+        ('2026-12-01', 2, decode(repeat('33', 32), 'hex'), 0, decode(repeat('33', 32), 'hex'), decode(repeat('33', 32), 'hex')),
+        ('2026-11-01', 1, decode(repeat('33', 32), 'hex'), 0, decode(repeat('33', 32), 'hex'), decode(repeat('33', 32), 'hex'));
     INSERT INTO login_quarters (starts_at, successes, failures) VALUES ('2026-11-30T08:15:00Z', 1, 0), ('2026-11-30T08:30:00Z', 0, 1);
     INSERT INTO login_day_methods (day, method, sign_ins) VALUES ('2026-11-30', 'password', 1), ('2026-11-30', 'totp', 1);
     INSERT INTO login_day_returns (day, previous_day, sign_ins) VALUES ('2026-11-30', '-infinity', 1), ('2026-11-30', '2026-11-29', 1);
@@ -175,7 +175,7 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("audit_chains_genesis_length", &["UPDATE audit_chains SET genesis = 'x'"]),
     ("audit_chains_length_positive", &["UPDATE audit_chains SET length = -1"]),
     ("audit_chains_head_length", &["UPDATE audit_chains SET head = 'x'"]),
-    ("audit_chains_retired_length", &["UPDATE audit_chains SET retired = 'x'"]),
+    ("audit_chains_mac_length", &["UPDATE audit_chains SET mac = 'x'"]),
 
     ("two_factor_secrets_pkey", &["UPDATE two_factor_secrets SET id = '00000000-0000-0000-0000-000000000021'"]),
     ("two_factor_secrets_user_id_fkey", &["UPDATE two_factor_secrets SET user_id = gen_random_uuid()"]),

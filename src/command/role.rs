@@ -1,10 +1,10 @@
 //! `role …`: what roles ask of those who hold them.
 
 use anyhow::bail;
+use cardea::app::App;
 use cardea::clock::Clock;
 use cardea::config::{Config, TwoFactorRequirement};
-use cardea::models::role;
-use cardea::scalar::DateTime;
+use cardea::services::roles;
 use clap::Subcommand;
 
 use crate::command::database::Database;
@@ -30,15 +30,10 @@ pub(super) async fn run(config: Config, action: Role) -> anyhow::Result<()> {
     let required = config.two_factor_required();
     let database = Database::open(&config).await?;
     let result = async {
-        let conn = &mut *database
-            .db
-            .conn()
+        let app = App::new(config, database.db.clone(), Clock::system()).await?;
+        roles::require_two_factor_by_operator(&app, &name, !off)
             .await
-            .map_err(|error| anyhow::anyhow!("the database cannot be reached: {error:?}"))?;
-        let now = DateTime(Clock::system().now());
-        role::Role::require_two_factor(conn, &name, !off, now)
-            .await
-            .map_err(anyhow::Error::from)
+            .map_err(|error| anyhow::anyhow!("the role cannot be changed: {error:?}"))
     }
     .await;
     database.close().await?;

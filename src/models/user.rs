@@ -1,6 +1,8 @@
 //! The table `users`: reading one or several accounts, opening and changing them.
 
+use diesel::dsl::case_when;
 use diesel::prelude::*;
+use diesel::sql_types::Text;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -347,7 +349,8 @@ impl User {
     }
 
     /// Opens the account; `None` if it is open already or gone. With `unless` it stays closed if
-    /// that is who closed it.
+    /// that is who closed it. One whose address was never proved and that has no password was an invitation, and is
+    /// one again.
     ///
     /// # Errors
     /// If the database cannot answer.
@@ -361,7 +364,13 @@ impl User {
             .filter(users::id.eq(id))
             .filter(users::status.ne(AccountStatus::Active))
             .set((
-                users::status.eq(AccountStatus::Active),
+                users::status.eq(case_when(
+                    users::hashed_password
+                        .is_null()
+                        .and(users::email_verified_at.is_null()),
+                    AccountStatus::Pending.into_sql::<Text>(),
+                )
+                .otherwise(AccountStatus::Active.into_sql::<Text>())),
                 users::closed_at.eq(None::<DateTime>),
                 users::closed_by.eq(None::<ClosedBy>),
                 users::closed_reason.eq(None::<String>),

@@ -8,6 +8,7 @@ use crate::auth::requester::{Actor, ClientInfo};
 use crate::crypto::token::TokenHash;
 use crate::db::Conn;
 use crate::error::{Error, Result, UserError, UserErrorCode};
+use crate::models::credentials::Credentials;
 use crate::models::email_change::EmailChange;
 use crate::models::job::Job;
 use crate::models::permission::{Permission, SystemPermission};
@@ -20,7 +21,7 @@ use crate::services::audit::{AuditAction, Entry};
 use crate::services::confirm::{self, ConfirmIdentityInput};
 use crate::services::limits::{self, Limit};
 use crate::services::personalization::not_found;
-use crate::services::rights::Rights;
+use crate::services::rights::{self, Rights};
 use crate::services::{devices, mails, roles, validate};
 
 /// Closes the caller's own account until it is opened again by a mailed link.
@@ -117,13 +118,25 @@ pub async fn set_status(
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
         let user = above(app, conn, actor, SystemPermission::AdminUsers, id).await?;
-        // Before the role of administrators, as the owner does who closes the account at the same moment.
-        User::lock(conn, id).await?;
+        // Whoever was invited proves the address by accepting.
+        let account = Credentials::by_id(conn, id).await?;
+        if change.is_active && account.is_some_and(|account| account.is_invited()) {
+            let message = "The account waits for its owner, who was invited.";
+            return Err(UserError::new(UserErrorCode::Rejected, message).into());
+        }
         let changed = if change.is_active {
             let opened = User::open(conn, id, None, now).await?;
             if user.status == AccountStatus::Deactivated && opened.is_some() {
                 VerificationToken::void_all(conn, id, now).await?;
-                Job::AccountReopened { user: id }.enqueue(conn, now).await?;
+                let invited = opened
+                    .as_ref()
+                    .is_some_and(|user| user.status == AccountStatus::Pending);
+                let job = if invited {
+                    Job::VerifyEmail { user: id }
+                } else {
+                    Job::AccountReopened { user: id }
+                };
+                job.enqueue(conn, now).await?;
             }
             opened
         } else {
@@ -182,7 +195,6 @@ pub async fn end_sessions(app: &App, actor: &Actor, user: Option<Uuid>) -> Resul
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
         above(app, conn, actor, SystemPermission::AdminUsers, id).await?;
-        User::lock(conn, id).await?;
         let ended = Session::revoke_all(conn, id, None, SessionEndReason::Admin, now).await?;
         EmailChange::abandon(conn, id, now).await?;
         TrustedDevice::delete_all(conn, id).await?;
@@ -197,8 +209,8 @@ pub async fn end_sessions(app: &App, actor: &Actor, user: Option<Uuid>) -> Resul
     .await
 }
 
-/// The account, if the caller holds `needed` and every permission that it holds, as of now: nobody reaches
-/// above the own head.
+/// The account, locked, if the caller holds `needed` and every permission that it holds, as of now: nobody reaches
+/// above the own head. Belongs into a transaction.
 ///
 /// # Errors
 /// `NOT_FOUND`; [`Error::Forbidden`] where the account may do what the caller may not, or the caller has lost
@@ -210,9 +222,10 @@ pub async fn above(
     needed: SystemPermission,
     user: Uuid,
 ) -> Result<User> {
+    // Locked, and in turn: the account may be given more rights at this moment, or the caller lose some.
+    let found = User::lock(conn, user).await?.ok_or_else(not_found)?;
+    rights::take_turns(conn).await?;
     let rights = Rights::now(app, conn, actor, needed).await?;
-    let found = User::by_ids(conn, &[user]).await?.pop();
-    let found = found.ok_or_else(not_found)?;
     let held = Permission::names_by_users(conn, &[user]).await?;
     rights.cover(held.iter().map(|(_, name)| &**name))?;
     Ok(found)

@@ -66,19 +66,24 @@ pub async fn create(
     let language = form.language.as_deref();
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
+        // In turn before the account is written, which holds on to roles itself.
+        if !role_ids.is_empty() {
+            rights::take_turns(conn).await?;
+        }
+        let rights = Rights::now(app, conn, actor, SystemPermission::AdminUsers).await?;
         if let Some(username) = new.username
             && User::is_reserved(conn, username, None).await?
         {
             return Err(username_taken().into());
         }
-        let Some(user) = insert_account(conn, &new, None, language).await? else {
+        let Some(user) = insert_account(app, conn, &new, None, language).await? else {
             return Err(taken(conn, &new).await?.into());
         };
         Entry::by(actor, AuditAction::AccountCreated)
             .on(user.id)
             .record(app, conn)
             .await?;
-        give_roles(app, conn, actor, role_ids, user.id).await?;
+        give_roles(app, conn, (actor, &rights), role_ids, user.id).await?;
         Job::VerifyEmail { user: user.id }
             .enqueue(conn, now)
             .await?;
@@ -91,14 +96,10 @@ pub async fn create(
 async fn give_roles(
     app: &App,
     conn: &mut Conn,
-    actor: &Actor,
+    (actor, rights): (&Actor, &Rights),
     role_ids: &[Option<Uuid>],
     user: Uuid,
 ) -> Result<()> {
-    if !role_ids.is_empty() {
-        rights::take_turns(conn).await?;
-    }
-    let rights = Rights::now(app, conn, actor, SystemPermission::AdminUsers).await?;
     let ids: HashSet<Uuid> = role_ids.iter().copied().flatten().collect();
     let ids: Vec<Uuid> = ids.into_iter().collect();
     let found = Role::by_ids(conn, &ids).await?;

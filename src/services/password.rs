@@ -106,6 +106,7 @@ pub async fn reset(
         (token.kind, user, credentials)
     };
     let former = credentials.hashed_password.as_deref();
+    let waited = user.status == AccountStatus::Pending;
     let path = ["input", "newPassword"];
     let new = accept(app, &path, &user, input.new_password).await?;
     let now = app.now();
@@ -120,6 +121,10 @@ pub async fn reset(
             .await?
             .ok_or_else(mails::token_rejected)?;
         replaced(app, conn, &user, former, None, now).await?;
+        if waited {
+            let entry = Entry::from(client, AuditAction::EmailVerified).of(user.id);
+            entry.record(app, conn).await?;
+        }
         let entry = Entry::from(client, AuditAction::PasswordChanged).of(user.id);
         let entry = entry.with("by", kind.as_str());
         entry.record(app, conn).await?;

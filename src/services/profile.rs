@@ -146,7 +146,9 @@ pub async fn update_user(
         let (user, _) = written.ok_or_else(not_found)?;
         let order = user.coaching_start_date.zip(user.last_coaching_session);
         if order.is_some_and(|(begun, last)| last < begun)
-            && fields.iter().any(|field| field.contains("oaching"))
+            && fields
+                .iter()
+                .any(|field| matches!(*field, "coachingStartDate" | "lastCoachingSession"))
         {
             let path = ["input", "lastCoachingSession"];
             let message = "Not before coaching began.";

@@ -162,10 +162,32 @@ pub async fn update(
         let written = written.ok_or_else(role_not_found)?;
         Entry::by(actor, AuditAction::RoleChanged)
             .with("role", &*written.name)
+            .with("formerly", &*role.name)
             .with("fields", fields)
+            .with("isDefault", written.is_default)
+            .with("requiresTwoFactor", written.requires_two_factor)
             .record(app, conn)
             .await?;
         Ok(written)
+    })
+    .await
+}
+
+/// Makes a second factor compulsory for whoever holds the role of this name, or does so no more, for an
+/// operator; says whether there is such a role.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn require_two_factor_by_operator(app: &App, name: &str, required: bool) -> Result<bool> {
+    let mut conn = app.db.conn().await?;
+    conn.transaction(async |conn| {
+        let found = Role::require_two_factor(conn, name, required, app.now()).await?;
+        if found {
+            let entry = Entry::server(AuditAction::RoleChanged).with("role", name);
+            let entry = entry.with("requiresTwoFactor", required);
+            entry.record(app, conn).await?;
+        }
+        Ok(found)
     })
     .await
 }
@@ -203,8 +225,8 @@ pub async fn delete(app: &App, actor: &Actor, role: Option<Uuid>) -> Result<Uuid
 /// Gives a role to an account. Giving it twice changes nothing. No id names nothing.
 ///
 /// # Errors
-/// `NOT_FOUND` for an unknown account or role; [`Error::Forbidden`] where the role grants what the
-/// caller does not hold.
+/// `NOT_FOUND` for an unknown account or role; [`Error::Forbidden`] where the role grants, or the account holds, what
+/// the caller does not hold.
 pub async fn assign(
     app: &App,
     actor: &Actor,
@@ -246,7 +268,7 @@ pub(super) async fn give(
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown account or role, `PROTECTED` for the last administrator;
-/// [`Error::Forbidden`] where the role grants what the caller does not hold.
+/// [`Error::Forbidden`] where the role grants, or the account holds, what the caller does not hold.
 pub async fn remove(
     app: &App,
     actor: &Actor,
@@ -297,11 +319,13 @@ async fn both(
     role: Option<Uuid>,
     user: Option<Uuid>,
 ) -> Result<(Role, User)> {
-    let (role, _) = touched(app, conn, actor, role, SystemPermission::AdminUsers).await?;
+    let (role, rights) = touched(app, conn, actor, role, SystemPermission::AdminUsers).await?;
     let user = User::by_ids(conn, &[user.ok_or_else(user_not_found)?])
         .await?
         .pop()
         .ok_or_else(user_not_found)?;
+    let held = Permission::names_by_users(conn, &[user.id]).await?;
+    rights.cover(held.iter().map(|(_, name)| &**name))?;
     Ok((role, user))
 }
 

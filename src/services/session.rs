@@ -317,25 +317,19 @@ pub async fn revoke(app: &App, actor: &Actor, session: Option<Uuid>) -> Result<U
     let now = app.now();
     let id = session.ok_or_else(not_found)?;
     let mut conn = app.db.conn().await?;
-    let session = Session::live_by_ids(&mut conn, &[id], now).await?.pop();
-    let session = session.ok_or_else(not_found)?;
-    let reason = if session.user_id == actor.user_id() {
-        SessionEndReason::User
-    } else if actor.has(SystemPermission::AdminUsers) {
-        account::above(
-            app,
-            &mut conn,
-            actor,
-            SystemPermission::AdminUsers,
-            session.user_id,
-        )
-        .await?;
-        SessionEndReason::Admin
-    } else {
-        return Err(not_found());
-    };
     conn.transaction(async |conn| {
-        User::lock(conn, session.user_id).await?;
+        let session = Session::live_by_ids(conn, &[id], now).await?.pop();
+        let session = session.ok_or_else(not_found)?;
+        let reason = if session.user_id == actor.user_id() {
+            User::lock(conn, session.user_id).await?;
+            SessionEndReason::User
+        } else if actor.has(SystemPermission::AdminUsers) {
+            let needed = SystemPermission::AdminUsers;
+            account::above(app, conn, actor, needed, session.user_id).await?;
+            SessionEndReason::Admin
+        } else {
+            return Err(not_found());
+        };
         // Whoever held the session may have asked for a move to an address of their own.
         EmailChange::abandon(conn, session.user_id, now).await?;
         if Session::revoke(conn, id, reason, now).await? {

@@ -152,7 +152,7 @@ async fn read_audit(app: &App, mut told: mpsc::UnboundedReceiver<AuditPlaces>) {
                 Err(error) => {
                     tracing::warn!(error = ?error, "Entries of the audit trail could not be read for who follows it");
                     // Better none than some of them: whoever follows comes again.
-                    app.live.events.publish(&Event::LineLost);
+                    app.live.events.lost(Topic::Audit);
                 }
             }
             behind += many;

@@ -185,7 +185,7 @@ impl StatisticsQuery {
     /// `registrationsWithin` is left out, at most of 400 days. Days are cut at the midnight of `timezone`, an IANA
     /// name.
     #[graphql(
-        directive = requires_permission::apply(SystemPermission::AdminUsers, false),
+        directive = requires_permission::apply(SystemPermission::AdminUsers, false, false),
         directive = cost::apply(50),
     )]
     async fn user_stats(

@@ -1,17 +1,26 @@
 //! `Subscription`: what happens, told to who may know. A field says whom it listens to and what it makes of an
 //! event; how events travel is the business of `live`.
 
+#![expect(
+    clippy::unused_async,
+    reason = "the library makes subscriptions of asynchronous functions only"
+)]
+
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_graphql::{Context, ID, Object, SimpleObject};
 use futures_util::stream::{self, Stream};
+use uuid::Uuid;
 
 use crate::error::{Error, Result};
+use crate::graphql::audit::AuditEventFilterInput;
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::directive::{requires_permission, requires_session};
 use crate::graphql::loader::UserById;
 use crate::graphql::node::Kind;
 use crate::live::events::{AccountChanged, Event, Topic};
+use crate::models::audit_event::{AuditEvent, AuditFilter};
 use crate::models::permission::SystemPermission;
 use crate::models::session::SessionEndReason;
 use crate::models::user::User;
@@ -62,6 +71,11 @@ pub enum Step {
     Answer(Event),
 }
 
+/// Accounts whose data a follower of the audit trail has read. Each leaves one entry for a subscription: were
+/// there one for each entry that is read, there would be no end.
+#[derive(Clone, Default)]
+pub struct ReadBefore(pub Arc<Mutex<HashSet<Uuid>>>);
+
 /// What a subscription follows.
 pub struct Source {
     /// Whose events.
@@ -77,6 +91,21 @@ pub struct Subscription;
 /// Nothing is told again that happened while nobody was connected. A connection ends with its session.
 #[async_graphql::Subscription]
 impl Subscription {
+    /// New entries of the audit trail, in the order of their places in it, about half a second after they were
+    /// written. That it is followed leaves an entry itself.
+    #[graphql(directive = requires_permission::apply(SystemPermission::AdminSystem, false, false))]
+    async fn audit_event_added(
+        &self,
+        ctx: &Context<'_>,
+        filter: Option<AuditEventFilterInput>,
+    ) -> Result<impl Stream<Item = AuditEvent>> {
+        let filter = AuditFilter::from(filter.unwrap_or_default());
+        Ok(follow(ctx, Topic::Audit, move |event| match event {
+            Event::AuditAdded(event) if filter.matches(event) => Some(AuditEvent::clone(event)),
+            _ => None,
+        }))
+    }
+
     /// One of the caller's sessions ended before its time. The last event on a connection may be its own.
     #[graphql(directive = requires_session::apply(false, false))]
     async fn session_revoked(
@@ -95,7 +124,7 @@ impl Subscription {
     }
 
     /// An account was opened, closed or erased: any, or the one named.
-    #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false))]
+    #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false, false))]
     async fn user_status_changed(
         &self,
         ctx: &Context<'_>,

@@ -180,6 +180,11 @@ impl Events {
         self.tell(topic, &Event::AccessChanged);
     }
 
+    /// Tells those who follow `topic` that they miss events from here on.
+    pub fn lost(&self, topic: Topic) {
+        self.tell(topic, &Event::LineLost);
+    }
+
     /// How many follow a topic.
     #[must_use]
     pub fn followers(&self, topic: Topic) -> usize {

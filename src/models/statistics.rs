@@ -102,18 +102,6 @@ impl Quarters {
     }
 }
 
-/// Forgets the roll-ups, so that they are made anew from the events there are. For who has put events in past the
-/// server.
-///
-/// # Errors
-/// If the database refuses.
-pub async fn forget_roll_ups(conn: &mut Conn) -> QueryResult<()> {
-    diesel::sql_query("TRUNCATE login_quarters, login_day_methods, login_day_returns")
-        .execute(conn)
-        .await
-        .map(drop)
-}
-
 /// A span of time that is cut into pieces.
 #[derive(Debug)]
 pub struct Cut {

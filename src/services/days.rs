@@ -70,8 +70,8 @@ pub fn cut(from: DateTime, to: DateTime, zone: &str) -> Result<Days> {
         cut: Cut {
             from,
             to,
-            cut_quarters,
             bounds,
+            cut_quarters,
             first_midnight,
             midnight_before,
         },
@@ -104,7 +104,7 @@ mod tests {
     /// Each day and the hours of it that lie in the span.
     fn hours(from: &str, to: &str, zone: &str) -> Vec<String> {
         let Days { days, cut } = cut(instant(from), instant(to), zone).expect("days");
-        assert_eq!(cut.bounds.len(), days.len() + 1);
+        assert_eq!(cut.bounds.len(), days.len().max(1) + 1);
         let pieces = days.iter().zip(cut.bounds.windows(2));
         let hours = |piece: &[DateTime]| (*piece[1] - *piece[0]).num_minutes();
         pieces

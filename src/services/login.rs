@@ -16,7 +16,7 @@ use crate::models::user::{AccountStatus, ClosedBy};
 use crate::models::verification_token::VerificationKind;
 use crate::services::devices;
 use crate::services::limits::{self, Try};
-use crate::services::sign_in::{self, NewSignIn, SignIn};
+use crate::services::sign_in::{self, NewSignIn, SignIn, Tried};
 
 /// How tokens reach the client.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,8 +82,12 @@ pub async fn login(app: &App, client: &ClientInfo, input: LoginInput) -> Result<
     let known = found.as_ref().is_some_and(|found| found.known_network);
     let attempt = Try::to_login(app, client, identifier, known).await?;
     let found = found.map(|found| (found.credentials, found.claim));
+    let who = Tried {
+        user: found.as_ref().map(|(account, _)| account.id),
+        method: SignInMethod::Password.as_str(),
+    };
     let outcome = tried(app, client, input, found, &attempt).await;
-    sign_in::count_refusal(app, outcome).await
+    sign_in::note_refusal(app, client, who, outcome).await
 }
 
 /// A try that the limits let through.

@@ -45,7 +45,7 @@ pub fn token_rejected() -> Error {
 
 /// Whom a job is about, and what to write them.
 async fn prepare(app: &App, job: &Job) -> Result<Option<(Recipient, Mail)>> {
-    use VerificationKind::{AccountReactivation, EmailVerification, Invitation, PasswordReset};
+    use VerificationKind::Invitation;
     // Whoever was invited chooses a password by the mailed link, and proves the address by that: whatever they
     // asked for is another invitation.
     if let Job::VerifyEmail { user } | Job::ResetPassword { user } = *job {
@@ -55,6 +55,12 @@ async fn prepare(app: &App, job: &Job) -> Result<Option<(Recipient, Mail)>> {
             return Ok(Some((recipient, Mail::Invitation { link, hours })));
         }
     }
+    about(app, job).await
+}
+
+/// Whom a job is about, as if nobody were invited.
+async fn about(app: &App, job: &Job) -> Result<Option<(Recipient, Mail)>> {
+    use VerificationKind::{AccountReactivation, EmailVerification, PasswordReset};
     match *job {
         Job::VerifyEmail { user } => {
             let pending: fn(&Owner) -> bool = |user| user.status() == AccountStatus::Pending;

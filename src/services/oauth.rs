@@ -11,13 +11,20 @@ use crate::auth::requester::{Actor, ClientInfo};
 use crate::crypto::token::{PlainToken, TokenHash};
 use crate::error::{Error, Result, UserError, UserErrorCode};
 use crate::models::oauth_state::OAuthState;
+use crate::models::session::SignInMethod;
 use crate::provider::{Failure, Finish, Person, Provider, Start};
 use crate::scalar::DateTime;
 use crate::services::limits::{self, Limit};
 use crate::services::login::TokenDelivery;
 use crate::services::provider_sign_in::{self, Arrival};
-use crate::services::sign_in::{self, SignIn};
+use crate::services::sign_in::{self, SignIn, Tried};
 use crate::services::{session, validate};
+
+/// Who is refused here has named nobody.
+const TRIED: Tried = Tried {
+    user: None,
+    method: SignInMethod::Provider.as_str(),
+};
 
 /// The prefix of the secret with which a browser holds a sign-in that is under way.
 const PREFIX: &str = "cos";
@@ -163,7 +170,7 @@ pub async fn finish(
     input: FinishInput,
 ) -> Result<SignIn> {
     limits::take(app, Limit::OAuth, client, "").await?;
-    let begun = sign_in::count_refusal(app, consume(app, &input).await).await?;
+    let begun = sign_in::note_refusal(app, client, TRIED, consume(app, &input).await).await?;
     let provider = app.providers.get(&begun.provider).ok_or_else(rejected)?;
     let link_to = begun.user_id.map(|owner| owner_here(owner, caller));
     let link_to = link_to.transpose()?;
@@ -180,7 +187,7 @@ pub async fn finish(
         Err(unreachable @ Failure::Unreachable(_)) => return Err(failed(provider, &unreachable)),
         answered => answered.map_err(|failure| failed(provider, &failure)),
     };
-    let person = sign_in::count_refusal(app, person).await?;
+    let person = sign_in::note_refusal(app, client, TRIED, person).await?;
     let person = Person {
         name: person.name.or(begun.name),
         ..person
@@ -195,7 +202,7 @@ pub async fn finish(
         device_token: device_token.as_ref(),
     };
     let arrived = provider_sign_in::arrive(app, client, &arrival).await;
-    sign_in::count_refusal(app, arrived).await
+    sign_in::note_refusal(app, client, TRIED, arrived).await
 }
 
 /// Takes the sign-in out that the input names. Holds no connection afterwards.

@@ -22,7 +22,7 @@ use crate::services::limits::{self, Limit};
 use crate::services::login::{self, TokenDelivery};
 use crate::services::passkey::{self, About, Ceremony};
 use crate::services::second_step::{self, Verified};
-use crate::services::sign_in::{self, NewSignIn, SignIn};
+use crate::services::sign_in::{self, NewSignIn, SignIn, Tried};
 
 /// Which sign-in.
 #[derive(InputObject)]
@@ -109,8 +109,15 @@ pub async fn finish(
     let path = ["input", "credential"];
     let answer = passkey::answer(&path, &input.credential, Assertion::parse)?;
     limits::take(app, Limit::LoginNetwork, client, "").await?;
-    let outcome = tried(app, client, input, &answer, may_deliver).await;
-    sign_in::count_refusal(app, outcome).await
+    let mut conn = app.db.conn().await?;
+    let kept = PasskeyCredential::by_credential_id(&mut conn, answer.credential_id()).await?;
+    drop(conn);
+    let who = Tried {
+        user: kept.as_ref().map(|kept| kept.user_id),
+        method: SignInMethod::Passkey.as_str(),
+    };
+    let outcome = tried(app, client, input, (&answer, kept), may_deliver).await;
+    sign_in::note_refusal(app, client, who, outcome).await
 }
 
 /// A try that the limits let through.
@@ -118,7 +125,7 @@ async fn tried(
     app: &App,
     client: &ClientInfo,
     input: &FinishPasskeySignInInput,
-    answer: &Assertion,
+    (answer, kept): (&Assertion, Option<PasskeyCredential>),
     may_deliver: impl FnOnce(TokenDelivery) -> Result<()>,
 ) -> Result<Verified> {
     let path = ["input", "credential"];
@@ -133,7 +140,6 @@ async fn tried(
         .as_ref()
         .map_or(input.token_delivery, second_step::delivery_of);
     may_deliver(delivery)?;
-    let kept = PasskeyCredential::by_credential_id(&mut conn, answer.credential_id()).await?;
     drop(conn);
     let shown = shown(app, client, &ceremony, answer, kept, None, &path).await?;
     let new = NewSignIn {

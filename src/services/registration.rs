@@ -75,13 +75,13 @@ pub async fn register(app: &App, client: &ClientInfo, input: RegisterInput) -> R
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
         let new = form.new_user(&hash, AccountStatus::Pending, now);
-        let (job, owner, opened) = match open_account(app, conn, &form, &new).await? {
-            Some(user) => (Job::VerifyEmail { user: user.id }, user.id, true),
-            None => {
-                let (job, owner) = again(conn, &form, &new, same.as_deref()).await?;
-                (job, owner, false)
-            }
+        let opened = open_account(app, conn, &form, &new).await?;
+        let (job, owner) = if let Some(user) = &opened {
+            (Job::VerifyEmail { user: user.id }, user.id)
+        } else {
+            again(conn, &form, &new, same.as_deref()).await?
         };
+        let opened = opened.is_some();
         // With an address that has an account it is a try, which its owner finds among the activity.
         let entry = Entry::from(client, AuditAction::AccountCreated).on(owner);
         let entry = if opened { entry } else { entry.failed() };

@@ -14,7 +14,7 @@ use crate::models::session::SignInMethod;
 use crate::models::two_factor_challenge::TwoFactorChallenge;
 use crate::services::limits::{self, Limit};
 use crate::services::login::TokenDelivery;
-use crate::services::sign_in::{self, Opening, SignIn};
+use crate::services::sign_in::{self, Opening, SignIn, Tried};
 use crate::services::{codes, devices};
 
 /// Second step of a sign-in.
@@ -53,6 +53,7 @@ pub async fn verify(
     input: VerifyTwoFactorInput,
     may_deliver: impl FnOnce(TokenDelivery) -> Result<()>,
 ) -> Result<Verified> {
+    let method = "second_factor";
     let mut conn = app.db.conn().await?;
     let token = TokenHash::of(&input.challenge_token);
     let challenge = match open_challenge(app, &mut conn, client, &token).await {
@@ -60,7 +61,8 @@ pub async fn verify(
             drop(conn);
             // Known ones have limits of their own: no stranger in the same network uses them up.
             limits::take(app, Limit::Token, client, "").await?;
-            return sign_in::count_refusal(app, Err(unknown)).await;
+            let user = None;
+            return sign_in::note_refusal(app, client, Tried { user, method }, Err(unknown)).await;
         }
         challenge => challenge?,
     };
@@ -68,7 +70,8 @@ pub async fn verify(
     may_deliver(delivery)?;
     drop(conn);
     let proved = prove(app, client, &challenge, &input).await;
-    let sign_in = sign_in::count_refusal(app, proved).await?;
+    let user = Some(challenge.user_id);
+    let sign_in = sign_in::note_refusal(app, client, Tried { user, method }, proved).await?;
     Ok(Verified { sign_in, delivery })
 }
 

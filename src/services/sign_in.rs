@@ -2,6 +2,7 @@
 //! has one, and opens the session. What was proved before, others have checked.
 
 use chrono::TimeDelta;
+use diesel_async::AsyncConnection as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use uuid::Uuid;
 
@@ -162,11 +163,25 @@ async fn challenge(
         expires_at,
     };
     challenge.insert(conn).await?;
+    proved_one(app, conn, client, account, new.method).await?;
     Ok(SignIn::TwoFactorRequired {
         challenge_token,
         expires_at,
         methods,
     })
+}
+
+/// Writes down that somebody knows a password, or holds what stands for it, though it opens no session.
+async fn proved_one(
+    app: &App,
+    conn: &mut Conn,
+    client: &ClientInfo,
+    account: &Credentials,
+    method: SignInMethod,
+) -> Result<()> {
+    let entry = Entry::from(client, AuditAction::FirstFactorProved).on(account.id);
+    let entry = entry.with("methods", vec![method.as_str()]);
+    entry.record(app, conn).await
 }
 
 /// How a session is opened.
@@ -198,6 +213,7 @@ pub async fn finish(
 ) -> Result<Option<SignIn>> {
     if opening.methods.contains(&SignInMethod::Password) && password::has_expired(app, account) {
         let expired = password::expired(app, conn, account).await?;
+        proved_one(app, conn, client, account, SignInMethod::Password).await?;
         return Ok(
             expired.map(|(reset_token, expires_at)| SignIn::PasswordExpired {
                 reset_token,
@@ -255,13 +271,27 @@ pub async fn finish(
     Ok(Some(SignIn::SignedIn(Box::new(signed_in))))
 }
 
-/// Counts the try where `outcome` refuses it, and gives `outcome` back. Belongs behind the limits, so that nobody
-/// writes without end, and outside of the transaction of the try, which takes back what it wrote. A known and an
-/// unknown name are the same work.
+/// Who tried to sign in, as far as that was said, by what.
+#[derive(Clone, Copy, Debug)]
+pub struct Tried {
+    /// The account that was named, if there is one. Nobody proved to be its owner.
+    pub user: Option<Uuid>,
+    /// What was to be proved.
+    pub method: &'static str,
+}
+
+/// Counts the try and writes it into the audit trail where `outcome` refuses it, and gives `outcome` back. Belongs
+/// behind the limits, so that nobody writes without end, and outside of the transaction of the try, which takes
+/// back what it wrote. A known and an unknown name are the same work.
 ///
 /// # Errors
 /// Those of `outcome`; if the database refuses.
-pub async fn count_refusal<T>(app: &App, outcome: Result<T>) -> Result<T> {
+pub async fn note_refusal<T>(
+    app: &App,
+    client: &ClientInfo,
+    tried: Tried,
+    outcome: Result<T>,
+) -> Result<T> {
     let refuses = |code| {
         matches!(
             code,
@@ -275,7 +305,17 @@ pub async fn count_refusal<T>(app: &App, outcome: Result<T>) -> Result<T> {
         && errors.iter().any(|error| refuses(error.reason()))
     {
         let mut conn = app.db.conn().await?;
-        login_event::record_refused(&mut conn, app.now()).await?;
+        conn.transaction::<_, Error, _>(async |conn| {
+            login_event::record_refused(conn, app.now()).await?;
+            let entry = Entry::from(client, AuditAction::Login).failed();
+            let entry = entry.with("methods", vec![tried.method]);
+            let entry = match tried.user {
+                Some(user) => entry.on(user),
+                None => entry,
+            };
+            entry.record(app, conn).await
+        })
+        .await?;
     }
     outcome
 }

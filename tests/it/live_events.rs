@@ -179,7 +179,6 @@ async fn accounts_that_open_close_and_go_are_told_to_who_may_know() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_loses_a_right_loses_what_it_opened_at_once() {
     let app = TestApp::new().await;
-    let admin = app.admin().await;
     let second = app.user_with_role("ann", "admin").await;
     let server = Listening::of(&app, Times::default()).await;
     let mut socket = server.following(&second, STATUS).await;
@@ -202,9 +201,17 @@ async fn who_loses_a_right_loses_what_it_opened_at_once() {
         .await;
 
     // The same by way of what the role grants.
-    let mut socket = server.following(&admin, STATUS).await;
     app.db
-        .sql("DELETE FROM role_permissions USING permissions WHERE permissions.id = permission_id AND name = 'admin:users'")
+        .sql(
+            "INSERT INTO roles (id, name, created_at, updated_at) VALUES (gen_random_uuid(), 'clerk', now(), now());
+             INSERT INTO role_permissions SELECT roles.id, permissions.id FROM roles, permissions
+             WHERE roles.name = 'clerk' AND permissions.name = 'admin:users'",
+        )
+        .await;
+    let clerk = app.user_with_role("cleo", "clerk").await;
+    let mut socket = server.following(&clerk, STATUS).await;
+    app.db
+        .sql("DELETE FROM role_permissions USING roles WHERE roles.id = role_id AND roles.name = 'clerk'")
         .await;
     assert_eq!(
         socket.message().await["payload"][0]["extensions"]["code"],

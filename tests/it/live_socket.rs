@@ -17,6 +17,7 @@ fn subscribe(id: &str, query: &str) -> Value {
     json!({ "type": "subscribe", "id": id, "payload": { "query": query } })
 }
 
+#[expect(clippy::too_many_lines, reason = "a list of cases")]
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_breaks_the_protocol_is_closed_with_its_code() {
     let app = TestApp::new().await;

@@ -28,6 +28,7 @@ mod layers;
 mod leak;
 mod limits;
 mod linked_accounts;
+mod live_audit;
 mod live_clients;
 mod live_events;
 mod live_socket;

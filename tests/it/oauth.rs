@@ -289,8 +289,8 @@ async fn a_sign_in_with_a_known_identity_takes_few_statements() {
     let (statements, answer) = setup.app.statements(setup.app.gql(finish, input)).await;
     assert_eq!(answer.code(), "");
     // The limit, the state, and in a transaction: whose the identity is, what the common door asks, and
-    // that the identity was used.
-    assert_eq!(statements, 13);
+    // that the identity was used, and the entry in the audit trail with its key.
+    assert_eq!(statements, 15);
     let (statements, answer) = setup.app.statements(setup.app.start("acme", PAGE)).await;
     assert_eq!(answer.code(), "");
     assert_eq!(statements, 2);

@@ -9,6 +9,8 @@ use cardea::db::single_connection;
 use diesel_async::SimpleAsyncConnection as _;
 use serde_json::{Value, json};
 
+use secrecy::ExposeSecret as _;
+
 use crate::harness::app::MASTER_KEY;
 use crate::harness::app::{config, email};
 use crate::harness::db::TestDb;
@@ -31,7 +33,7 @@ async fn counted(db: &TestDb, count: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_given_database_is_used_and_no_other_started() {
     let db = TestDb::empty().await;
-    let program = Program::on(&db.url());
+    let program = Program::new().with("DATABASE_URL", db.url().expose_secret());
     let server = program.serve();
     server.register("ada");
     let told = server.stop("TERM").success();

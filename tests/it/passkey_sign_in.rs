@@ -367,11 +367,15 @@ async fn both_halves_take_a_fixed_number_of_statements() {
     let finish = app.finish_passkey_sign_in(&begun.token, &credential);
     let (finish, answer) = app.statements(finish).await;
     assert_eq!(answer.code(), "");
-    assert_eq!((start, finish), (2, 12));
+    assert_eq!((start, finish), (2, 14));
     let begun = app.start_passkey_sign_in().await;
     let credential = Authenticator::new().get(&begun.options, &How::default());
     let unknown = app.finish_passkey_sign_in(&begun.token, &credential);
-    assert_eq!(app.statements(unknown).await.0, 4, "it is counted");
+    assert_eq!(
+        app.statements(unknown).await.0,
+        8,
+        "it is counted, and written down"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

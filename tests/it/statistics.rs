@@ -245,7 +245,7 @@ async fn of_two_servers_one_rolls_up_and_each_event_once() {
     conn.batch_execute("BEGIN; LOCK TABLE login_day_returns IN SHARE MODE")
         .await
         .expect("a lock");
-    let first = tokio::spawn({
+    let first = app.app.tasks.spawn({
         let app = app.app.clone();
         async move { statistics::roll_up(&app).await.expect("rolled up") }
     });
@@ -316,7 +316,7 @@ async fn a_roll_up_that_is_killed_goes_on_where_it_was() {
     conn.batch_execute("BEGIN; LOCK TABLE login_day_returns IN SHARE MODE")
         .await
         .expect("a lock");
-    let dying = tokio::spawn({
+    let dying = app.app.tasks.spawn({
         let app = app.app.clone();
         async move { statistics::roll_up(&app).await }
     });

@@ -416,15 +416,15 @@ async fn the_number_of_statements_is_known() {
     let app = TestApp::deaf().await;
     app.user("ada").await;
     let (statements, _) = app.statements(app.login("ada", PASSWORD)).await;
-    assert_eq!(statements, 14, "a sign-in without a second factor");
+    assert_eq!(statements, 16, "a sign-in without a second factor");
     let device = app.sign_in("ada").await.with_two_factor(&app).await;
     let (statements, answer) = app.statements(app.first_step("ada")).await;
-    assert_eq!(statements, 9, "the first step");
+    assert_eq!(statements, 11, "the first step");
     let challenge = challenge_of(&answer);
     let (statements, _) = app
         .statements(app.verify_code(&challenge, &device.code()))
         .await;
-    assert_eq!(statements, 18, "the second step");
+    assert_eq!(statements, 20, "the second step");
 }
 
 #[tokio::test(flavor = "multi_thread")]

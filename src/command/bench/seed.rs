@@ -40,8 +40,8 @@ pub(crate) struct Seed {
     #[arg(long, default_value_t = 0)]
     login_events: u64,
     /// Another number makes other people
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    #[arg(long = "seed", default_value_t = 1)]
+    number: u64,
     /// Read a password from standard input that opens every active account; without it none can be opened
     #[arg(long)]
     password_stdin: bool,
@@ -112,7 +112,7 @@ async fn fill(
         bail!("the database has {first} accounts already; --add puts more beside them");
     }
     let world = World {
-        seed: seed.seed,
+        seed: seed.number,
         first,
         count: seed.accounts,
         now,
@@ -144,13 +144,15 @@ async fn fill(
             ],
         );
     };
+    client.batch_execute(EVENTS_BEGIN).await?;
     copy(
         client,
-        ("login_events", "id, user_id, methods, occurred_at"),
+        ("seeded_logins", "id, user_id, methods, occurred_at"),
         seed.login_events,
         event,
     )
     .await?;
+    client.batch_execute(EVENTS_END).await?;
     client
         .batch_execute(&format!("{} COMMIT", triggers("ENABLE")))
         .await?;
@@ -161,6 +163,15 @@ async fn fill(
     println!("The first administrator is {}.", world.person(0).email);
     Ok(())
 }
+
+/// Sign-ins wait here until each can be told of the one before it.
+const EVENTS_BEGIN: &str = "CREATE TEMPORARY TABLE seeded_logins \
+    (id uuid, user_id uuid, methods text[], occurred_at timestamptz) ON COMMIT DROP";
+/// What was counted before is counted anew, with these.
+const EVENTS_END: &str = "INSERT INTO login_events (id, user_id, methods, occurred_at, previous_at) \
+    SELECT id, user_id, methods, occurred_at, \
+        lag(occurred_at) OVER (PARTITION BY user_id ORDER BY occurred_at, id) FROM seeded_logins; \
+    TRUNCATE login_quarters, login_day_methods, login_day_returns";
 
 /// What rows are made of besides a person.
 struct Given<'a> {

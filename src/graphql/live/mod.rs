@@ -113,7 +113,12 @@ impl Watch {
         let shutdown = self.holder.app().shutdown.clone();
         loop {
             if self.unsure {
-                match self.holder.requester().await {
+                let known = {
+                    // In turn: when permissions change, everybody asks at once.
+                    let _turn = self.holder.app().live.answering.acquire().await;
+                    self.holder.requester().await
+                };
+                match known {
                     Ok(_) => self.unsure = false,
                     Err(ending) => return ending,
                 }

@@ -10,6 +10,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::Value;
 
 use crate::auth::requester::Requester;
+use crate::error::Error;
 use crate::graphql::access::{admit, publishable};
 use crate::graphql::context::{Caller, Executed};
 use crate::graphql::cookie::Cookies;
@@ -18,9 +19,11 @@ use crate::graphql::handler::{MAX_ERRORS, error_of, unfit};
 use crate::graphql::live::{Ending, Holder};
 use crate::graphql::loader::Loaders;
 use crate::graphql::request::Prepared;
-use crate::graphql::subscription::{Source, Step};
+use crate::graphql::subscription::{ReadBefore, Source, Step};
 use crate::graphql::turn::Turns;
+use crate::graphql::witness::Witness;
 use crate::live::events::{Event, Follower, Topic};
+use crate::services::audit::{AuditAction, Entry};
 
 /// A subscription that is followed.
 pub(super) struct Operation {
@@ -31,6 +34,8 @@ pub(super) struct Operation {
     follower: Follower,
     /// The caller as last looked up.
     requester: Requester,
+    /// Of a follower of the audit trail.
+    read_before: Option<ReadBefore>,
     /// The caller is to be looked up.
     unsure: bool,
     over: bool,
@@ -58,10 +63,17 @@ impl Operation {
                 holder.failed(Code::GraphqlValidationFailed, message)
             })?
             .to_owned();
-        let requester = holder.admitted(&field).await?;
+        let requester = match holder.admitted(&field).await {
+            Err(refused @ Outcome::Failed(_)) => {
+                holder.note_refused(&field).await?;
+                return Err(refused);
+            }
+            admitted => admitted?,
+        };
         let begun = Arc::new(Mutex::new(None));
         let step = Step::Begin(Arc::clone(&begun));
-        if let Some(response) = run(holder, &prepared, requester.clone(), step).await? {
+        let response = run(holder, &prepared, requester.clone(), step, None).await?;
+        if let Some(response) = response {
             let errors = response.errors.into_iter().take(MAX_ERRORS);
             let said = |error: ServerError| {
                 // Whatever has no path was found before anything ran.
@@ -77,6 +89,11 @@ impl Operation {
         let Some(source) = source else {
             return Err(holder.failed(Code::InternalServerError, INTERNAL));
         };
+        if source.topic == Topic::Audit {
+            holder.note_following(&requester).await?;
+        }
+        let follows = source.topic == Topic::Audit;
+        let read_before = follows.then(ReadBefore::default);
         let topics = [source.topic, Topic::Account(holder.user)];
         let follower = holder.app().live.events.follow(&topics);
         Ok(Self {
@@ -86,6 +103,7 @@ impl Operation {
             source,
             follower,
             requester,
+            read_before,
             // What changed before it followed.
             unsure: true,
             over: false,
@@ -105,11 +123,15 @@ impl Operation {
     async fn outcome(&mut self) -> Result<Outcome, Outcome> {
         loop {
             if self.unsure {
+                // In turn: when permissions change, everybody asks at once.
+                let _turn = self.holder.app().live.answering.acquire().await;
                 self.requester = self.holder.admitted(&self.field).await?;
                 self.unsure = false;
             }
             match self.follower.next().await {
                 None => return Err(Outcome::Ended(Ending::Lagged)),
+                // Entries of the audit trail; the others have their connection ended.
+                Some(Event::LineLost) => return Err(Outcome::Ended(Ending::LineLost)),
                 Some(Event::AccessChanged) => self.unsure = true,
                 Some(event) if (self.source.takes)(&event) => {
                     if let Some(answer) = self.answer(event).await? {
@@ -129,7 +151,8 @@ impl Operation {
             self.requester = self.holder.admitted(&self.field).await?;
         }
         let step = Step::Answer(event);
-        let response = run(&self.holder, &self.prepared, self.requester.clone(), step).await?;
+        let (requester, read_before) = (self.requester.clone(), self.read_before.clone());
+        let response = run(&self.holder, &self.prepared, requester, step, read_before).await?;
         Ok(response.map(|response| serde_json::to_value(response).unwrap_or_default()))
     }
 }
@@ -150,6 +173,34 @@ impl Holder {
             return Err(Outcome::Failed(vec![error]));
         }
         Ok(requester)
+    }
+
+    /// Writes down that somebody follows the audit trail.
+    async fn note_following(&self, requester: &Requester) -> Result<(), Outcome> {
+        let noted = async {
+            let entry = Entry::by(requester.actor()?, AuditAction::PersonalDataRead);
+            let entry = entry.with("subscription", "auditEventAdded");
+            let conn = &mut *self.app().db.conn().await?;
+            entry.record(self.app(), conn).await
+        };
+        noted.await.map_err(|error| self.not_noted(&error))
+    }
+
+    /// Writes down that somebody may not follow a field.
+    async fn note_refused(&self, field: &str) -> Result<(), Outcome> {
+        let requester = self.requester().await.map_err(Outcome::Ended)?;
+        let Some(actor) = requester.signed_in() else {
+            return Ok(());
+        };
+        let witness = Witness::default();
+        witness.denied("Subscription", field);
+        let noted = witness.testify(self.app(), actor).await;
+        noted.map_err(|error| self.not_noted(&error))
+    }
+
+    fn not_noted(&self, error: &Error) -> Outcome {
+        tracing::error!(error = ?error, "What is followed could not be written down");
+        self.failed(Code::InternalServerError, INTERNAL)
     }
 
     pub(super) fn failed(&self, code: Code, message: &str) -> Outcome {
@@ -176,6 +227,7 @@ async fn run(
     prepared: &Prepared,
     requester: Requester,
     step: Step,
+    read_before: Option<ReadBefore>,
 ) -> Result<Option<Response>, Outcome> {
     let app = holder.app();
     let turns = Turns::default();
@@ -184,7 +236,7 @@ async fn run(
         loaders.prime(actor).await;
     }
     let client = holder.asking.client.clone();
-    let request = prepared
+    let mut request = prepared
         .clone()
         .into_request(app)
         .data(Caller::new(requester, client, Cookies::default()))
@@ -192,6 +244,9 @@ async fn run(
         .data(Executed::default())
         .data(holder.asking.request_id.clone())
         .data(step);
+    if let Some(read_before) = read_before {
+        request = request.data(read_before);
+    }
     let mut stream = holder.asking.api.schema.execute_stream(request);
     // A panic costs this subscription, not the others of the connection.
     let resolvers = AssertUnwindSafe(turns.run(stream.next())).catch_unwind();

@@ -42,7 +42,7 @@ pub(in crate::graphql) async fn open(
     let actor = caller.requester().actor().map_err(|error| {
         let error =
             async_graphql::Error::from(error).into_server_error(async_graphql::Pos::default());
-        refused(serde_json::to_value(error).unwrap_or_default())
+        refused(&serde_json::to_value(error).unwrap_or_default())
     })?;
     let seat = app.live.seats.for_account(actor.user_id());
     let seat = seat.map_err(socket::no_seat)?;
@@ -50,9 +50,12 @@ pub(in crate::graphql) async fn open(
     let watch = Watch::new(&holder);
     let operation = Operation::begin(&holder, prepared).await;
     let operation = operation.map_err(|outcome| match outcome {
-        Outcome::Failed(mut errors) => errors.drain(..).next().map_or_else(internal, refused),
+        Outcome::Failed(mut errors) => errors
+            .drain(..)
+            .next()
+            .map_or_else(internal, |error| refused(&error)),
         Outcome::Ended(ending) => match error(&holder, ending) {
-            Some(error) => refused(error),
+            Some(error) => refused(&error),
             None => unavailable("Not available now. Try again later."),
         },
         Outcome::Next(_) => internal(),
@@ -85,7 +88,7 @@ pub(in crate::graphql) async fn open(
 }
 
 /// Why no stream begins, as an answer of HTTP.
-fn refused(error: Value) -> Refused {
+fn refused(error: &Value) -> Refused {
     let said = error["extensions"]["code"].as_str().unwrap_or_default();
     let code = Code::ALL.into_iter().find(|code| code.as_str() == said);
     let code = code.unwrap_or(Code::InternalServerError);
@@ -153,15 +156,15 @@ impl Pump {
                     continue;
                 }
                 Outcome::Failed(errors) => errors,
-                Outcome::Ended(ending) => match error(holder, ending) {
-                    Some(error) => vec![error],
-                    None => {
+                Outcome::Ended(ending) => {
+                    let Some(error) = error(holder, ending) else {
                         // Cut and not completed: a client that sees this comes again.
                         let cut = io::Error::other("events were lost, or the server stops");
                         let _ = tokio::time::timeout(patience, self.chunks.send(Err(cut))).await;
                         return Ok(());
-                    }
-                },
+                    };
+                    vec![error]
+                }
             };
             let last = event("next", &json!({ "errors": errors }));
             return self

@@ -1,4 +1,4 @@
-//! A client for WebSockets that says exactly what a test wants said, and a server with other time limits.
+//! A client for sockets that says exactly what a test wants said, and a server with other time limits.
 
 use cardea::http;
 use cardea::http::serve::serve;

@@ -781,3 +781,58 @@ async fn an_operator_verifies_and_exports_on_the_command_line() {
         .run(&["audit", "verify", "--checkpoint", &other])
         .error();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cursors_and_nodes_of_others_count_as_reading() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    let admin = app.admin().await;
+    let read = async || {
+        let fields = format!(
+            "SELECT string_agg(details->>'fields', ' ' ORDER BY id) FROM audit_events \
+             WHERE action = 'personal_data_read' AND subject_id = '{}'",
+            ada.user_id()
+        );
+        app.db.text(&fields).await
+    };
+    let list = |field: &str, part: &str| {
+        format!("{{ users(orderBy: {{ field: {field} }}) {{ {part} }} }}")
+    };
+    let number = count(&app).await;
+    admin
+        .ask(&list(
+            "CREATED_AT",
+            "edges { cursor } pageInfo { endCursor }",
+        ))
+        .await
+        .data("users");
+    assert_eq!(count(&app).await, number, "an instant of the account");
+    admin
+        .ask(&list("EMAIL", "edges { cursor }"))
+        .await
+        .data("users");
+    admin
+        .ask(&list("USERNAME", "pageInfo { startCursor }"))
+        .await
+        .data("users");
+    assert_eq!(read().await, r#"["email"] ["username"]"#);
+    let node = "query($id: ID!) { node(id: $id) { ... on Session { ipAddress } } }";
+    let session = admin.gql(node, json!({ "id": ada.session })).await;
+    assert_eq!(session.data("node/ipAddress"), "127.0.0.1");
+    assert_eq!(read().await, r#"["email"] ["username"] ["sessions"]"#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_of_one_account_fill_the_trail_only_so_far() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    for _ in 0..63 {
+        let refused = ada.ask("{ auditEvents { nodes { id } } }").await;
+        assert_eq!(refused.codes(), ["FORBIDDEN"]);
+    }
+    let entries = "SELECT count(*)::text FROM audit_events WHERE action = 'access_denied'";
+    assert_eq!(app.db.text(entries).await, "60");
+    app.advance(TimeDelta::minutes(2));
+    ada.ask("{ auditEvents { nodes { id } } }").await;
+    assert_eq!(app.db.text(entries).await, "61", "one a minute");
+}

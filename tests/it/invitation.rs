@@ -332,3 +332,27 @@ async fn an_administrator_invites_so_many_an_hour() {
     );
     app.run_jobs().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invitation_that_was_closed_and_opened_again_is_one_again() {
+    let app = TestApp::with(&["--public-url=https://example.org"]).await;
+    let admin = app.admin().await;
+    let invited = admin.invite(ada()).await;
+    let id = invited.data("createUser/user/id").as_str().expect("an id");
+    let first = app.mailed_token(ADA).await;
+    let opened = admin.set_status(id, true, None).await;
+    assert_eq!(opened.code(), "REJECTED", "it waits for its owner");
+    for (open, status) in [(false, "DEACTIVATED"), (true, "PENDING")] {
+        let changed = admin.set_status(id, open, None).await;
+        assert_eq!(changed.data("updateUserStatus/user/status"), status);
+    }
+    let second = app.mailed_token(ADA).await;
+    assert_eq!(
+        app.reset(&first, NEW_PASSWORD).await.code(),
+        "TOKEN_REJECTED"
+    );
+    let accepted = app.reset(&second, NEW_PASSWORD).await;
+    let user = json!({ "id": id, "emailVerified": true, "status": "ACTIVE" });
+    assert_eq!(accepted.data("resetPassword/user"), &user);
+    assert_eq!(app.login(ADA, NEW_PASSWORD).await.code(), "");
+}

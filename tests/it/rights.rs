@@ -367,3 +367,42 @@ async fn every_change_of_rights_is_seen_by_the_other_server_at_the_next_request(
     second.shutdown.cancel();
     second.db.close();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_gets_more_rights_while_its_closing_waits_is_out_of_reach() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    let clerk = clerk(&app, "clerk", &["admin:users"]).await;
+    let mut held = single_connection(&app.db.url())
+        .await
+        .expect("a connection");
+    held.batch_execute(&format!(
+        "BEGIN; SELECT FROM roles WHERE name = 'admin' FOR NO KEY UPDATE; \
+         INSERT INTO user_roles (user_id, role_id, assigned_at) SELECT '{}', id, now() FROM roles WHERE name = 'admin'",
+        ada.user_id()
+    ))
+    .await
+    .expect("promoted");
+    let (closed, ()) = join(clerk.set_status(&ada.id, false, None), async {
+        app.db.until_waiting(1).await;
+        held.batch_execute("COMMIT").await.expect("released");
+    })
+    .await;
+    assert_eq!(closed.codes(), ["FORBIDDEN"], "{}", closed.text);
+    assert!(ada.is_signed_in().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_of_somebody_above_are_out_of_reach() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    let clerk = clerk(&app, "clerk", &["admin:users"]).await;
+    let user = admin.role_id("user").await;
+    let before = rights(&app).await;
+    for mutation in ["removeRole", "assignRole"] {
+        let input = json!({ "roleId": user, "userId": admin.id });
+        let answer = clerk.roles(mutation, input).await;
+        assert_eq!(answer.codes(), ["FORBIDDEN"], "{mutation}");
+    }
+    assert_eq!(before, rights(&app).await);
+}

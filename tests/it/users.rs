@@ -442,3 +442,22 @@ async fn reading_the_own_account_costs_few_statements() {
         .await;
     assert_eq!(nothing, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_find_out_nothing_that_the_caller_could_not_read() {
+    let app = TestApp::new().await;
+    let moderator = app.user_with_role("mod", "moderator").await;
+    let admin = app.admin().await;
+    let role = admin.ask("{ role(name: \"admin\") { id } }").await;
+    let role = role.data("role/id").clone();
+    let count = "query($filter: UserFilter) { users(filter: $filter) { totalCount } }";
+    for filter in [
+        json!({ "twoFactorEnabled": false }),
+        json!({ "roles": [role] }),
+    ] {
+        let asked = json!({ "filter": filter });
+        let refused = moderator.gql(count, asked.clone()).await;
+        assert_eq!(refused.codes(), ["FORBIDDEN"], "{filter}");
+        admin.gql(count, asked).await.data("users/totalCount");
+    }
+}

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use cardea::app::App;
 use cardea::clock::Clock;
 use cardea::config::Config;
+use cardea::services::audit_chain;
 use cardea::{http, listener, schedule, worker};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,6 +38,9 @@ pub(super) async fn serve(mut config: Config) -> anyhow::Result<()> {
             () = &mut told_to_stop => return Ok(()),
         }
         let app = App::new(config, database.db.clone(), Clock::system()).await?;
+        if let Err(error) = audit_chain::make_months(&app).await {
+            tracing::warn!(error = ?error, "The months of the audit trail could not be made");
+        }
         let router = http::router(app.clone())?;
         listener::start(&app);
         schedule::start(&app);

@@ -111,6 +111,17 @@ pub async fn try_turn(conn: &mut Conn) -> QueryResult<bool> {
     Ok(turn.said)
 }
 
+/// Waits for the turn to work on the chains, and takes it until the transaction ends.
+///
+/// # Errors
+/// If the database cannot answer, or somebody keeps the turn for too long.
+pub async fn take_turn(conn: &mut Conn) -> QueryResult<()> {
+    diesel::sql_query("SELECT pg_advisory_xact_lock(hashtext('cardea audit'))")
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
 /// Whether an entry waits for its place.
 ///
 /// # Errors

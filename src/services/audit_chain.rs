@@ -11,7 +11,7 @@ use diesel_async::AsyncConnection as _;
 use crate::app::App;
 use crate::crypto::seal::DataKey;
 use crate::db::Conn;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::models::audit_chain::{self, AuditChain, Place, month_of, span_of};
 use crate::models::audit_event::AuditEvent;
 use crate::scalar::Date;
@@ -166,30 +166,37 @@ fn begin(key: &DataKey, month: Date, before: Option<&AuditChain>) -> AuditChain 
     chain
 }
 
+/// Makes the partitions of this month and the next ones.
+///
+/// Before anything is served: an entry on its way into the partition of the other months while this one is
+/// made is refused by `PostgreSQL`, and what it tells of with it.
+///
+/// # Errors
+/// If the database refuses.
+pub async fn make_months(app: &App) -> Result<()> {
+    let now = month_of(app.now());
+    let mut conn = app.db.conn().await?;
+    conn.transaction(async |conn| {
+        audit_chain::take_turn(conn).await?;
+        for ahead in 0..=AHEAD {
+            if let Some(month) = (*now).checked_add_months(Months::new(ahead)) {
+                audit_chain::make_month(conn, Date(month)).await?;
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// Makes the partitions of this month and the next ones, and removes the months that are past their time.
 /// Gives the months removed.
 ///
 /// # Errors
 /// If the database refuses.
 pub async fn keep_months(app: &App) -> Result<Vec<Date>> {
+    make_months(app).await?;
     let now = month_of(app.now());
     let mut conn = app.db.conn().await?;
-    let turn = conn
-        .transaction::<_, Error, _>(async |conn| {
-            if !audit_chain::try_turn(conn).await? {
-                return Ok(false);
-            }
-            for ahead in 0..=AHEAD {
-                if let Some(month) = (*now).checked_add_months(Months::new(ahead)) {
-                    audit_chain::make_month(conn, Date(month)).await?;
-                }
-            }
-            Ok(true)
-        })
-        .await?;
-    if !turn {
-        return Ok(Vec::new());
-    }
     conn.transaction(async |conn| {
         if !audit_chain::try_turn(conn).await? {
             return Ok(Vec::new());

@@ -47,6 +47,25 @@ async fn a_given_database_is_used_and_no_other_started() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_months_of_the_audit_trail_are_there_before_anything_is_served() {
+    let db = TestDb::empty().await;
+    let program = Program::on(&db.url());
+    let mut turn = single_connection(&db.url()).await.expect("a connection");
+    let take = "SELECT pg_advisory_lock(hashtext('cardea audit'))";
+    turn.batch_execute(take).await.expect("the turn");
+    let server = program.spawn(&[], "");
+    db.until_waiting(1).await;
+    assert_eq!(server.stdout.text(), "", "it serves nothing yet");
+    drop(turn);
+    until("that it is ready", || {
+        server.stdout.text().contains("ready").then_some(())
+    });
+    let months =
+        "SELECT count(*)::text FROM pg_inherits WHERE inhparent = 'audit_events'::regclass";
+    assert_eq!(db.text(months).await, "4", "three months and the others");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_servers_that_start_together_share_an_empty_database() {
     let db = TestDb::empty().await;
     let program = Program::on(&db.url());

@@ -166,6 +166,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("the program said: {}", self.stderr.text());
+        }
         // Nothing happens to one that has ended: the standard library knows its number is void.
         let _ = self.child.kill();
         let _ = self.child.wait();

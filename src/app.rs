@@ -15,6 +15,7 @@ use crate::auth::access_cache::AccessCache;
 use crate::auth::access_token::{self, Claims, KeySet};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::crypto::master_key;
 use crate::crypto::passkey::RelyingParty;
 use crate::crypto::password::{Busy, PasswordHasher, Verdict};
 use crate::crypto::seal::{DataKey, MasterKeys};
@@ -202,8 +203,9 @@ fn unreadable(error: &Error) -> anyhow::Error {
 /// The master keys, if they are those that the database was sealed with.
 async fn load_master_keys(config: &Config, db: &Db) -> anyhow::Result<MasterKeys> {
     let seal = &config.seal;
+    let (text, file) = (seal.master_key.as_ref(), seal.master_key_file.as_deref());
+    let given = master_key::given(text, file, seal.master_key_command.as_deref()).await?;
     let mut conn = db.conn().await.map_err(|error| unreadable(&error))?;
-    let given = MasterKeys::given(seal.master_key.as_ref(), seal.master_key_file.as_deref())?;
     let keys = if let Some(keys) = given {
         keys
     } else {
@@ -215,7 +217,7 @@ async fn load_master_keys(config: &Config, db: &Db) -> anyhow::Result<MasterKeys
                 path.display()
             );
         }
-        MasterKeys::read_or_make(&path)?
+        master_key::read_or_make(&path)?
     };
     let ids: Vec<_> = keys.ids().collect();
     if WrappedKey::any_by_others(&mut conn, &ids).await? {

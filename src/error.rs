@@ -108,6 +108,14 @@ impl From<diesel::result::Error> for Error {
                 tracing::warn!(error = %cause, "The database connection cannot serve: {cause}");
                 Self::Unavailable
             }
+            // The account was erased while this was on its way: whoever tries again hears that.
+            DatabaseError(DatabaseErrorKind::ForeignKeyViolation, ref info)
+                if info
+                    .constraint_name()
+                    .is_some_and(|name| name.ends_with("_user_id_fkey")) =>
+            {
+                Self::Unavailable
+            }
             // Lock and statement time-outs reach diesel as text only.
             DatabaseError(_, ref info) if is_timeout(info.as_ref()) => {
                 tracing::warn!(error = %cause, "The database took too long: {cause}");

@@ -218,7 +218,7 @@ diesel::table! {
         user_id -> Uuid,
         bio -> Nullable<Text>,
         timezone -> Text,
-        coaching_goals -> Jsonb,
+        coaching_goals -> Nullable<Bytea>,
         preferred_coaching_style -> Nullable<Text>,
         session_frequency -> Nullable<Text>,
         email_notifications -> Bool,
@@ -285,8 +285,8 @@ diesel::table! {
         user_id -> Uuid,
         refresh_token_hash -> Bytea,
         remember_me -> Bool,
-        ip_address -> Nullable<Text>,
-        user_agent -> Nullable<Text>,
+        ip_address -> Nullable<Bytea>,
+        user_agent -> Nullable<Bytea>,
         created_at -> Timestamptz,
         last_accessed_at -> Timestamptz,
         expires_at -> Timestamptz,
@@ -355,6 +355,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    unsealed_values (user_id, place, row_id) {
+        user_id -> Uuid,
+        place -> Text,
+        row_id -> Uuid,
+        value -> Text,
+    }
+}
+
+diesel::table! {
     user_roles (user_id, role_id) {
         user_id -> Uuid,
         role_id -> Uuid,
@@ -382,7 +391,7 @@ diesel::table! {
         first_name -> Nullable<Text>,
         last_name -> Nullable<Text>,
         avatar_url -> Nullable<Text>,
-        birth_date -> Nullable<Date>,
+        birth_date -> Nullable<Bytea>,
         status -> Text,
         email_verified_at -> Nullable<Timestamptz>,
         password_changed_at -> Nullable<Timestamptz>,
@@ -437,6 +446,7 @@ diesel::joinable!(spent_refresh_tokens -> sessions (session_id));
 diesel::joinable!(trusted_devices -> users (user_id));
 diesel::joinable!(two_factor_challenges -> users (user_id));
 diesel::joinable!(two_factor_secrets -> users (user_id));
+diesel::joinable!(unsealed_values -> users (user_id));
 diesel::joinable!(user_roles -> roles (role_id));
 diesel::joinable!(username_reservations -> users (user_id));
 diesel::joinable!(verification_tokens -> users (user_id));
@@ -473,6 +483,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     trusted_devices,
     two_factor_challenges,
     two_factor_secrets,
+    unsealed_values,
     user_roles,
     username_reservations,
     users,

@@ -1,18 +1,21 @@
-//! `keys`: the keys that sign access tokens.
+//! `keys`: the keys that sign access tokens, and the master key of what is sealed.
 
 use anyhow::bail;
 use cardea::app::App;
 use cardea::auth::keys::{KeyState, KeyTimes};
 use cardea::clock::Clock;
 use cardea::config::Config;
+use cardea::crypto::seal::MasterKeys;
 use cardea::error::Error;
 use cardea::scalar::DateTime;
 use cardea::services::keys::{self, Beginning, Removal, Rotation};
+use cardea::services::master_keys;
 use chrono::SecondsFormat;
 use clap::Subcommand;
 use uuid::Uuid;
 
 use crate::command::database::Database;
+use crate::command::progress::Progress;
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Keys {
@@ -22,6 +25,8 @@ pub(super) enum Keys {
         #[arg(long)]
         at_once: bool,
     },
+    /// Wrap the keys of everything sealed anew with the first master key; the others are needed no more then
+    RotateMaster,
     /// List the keys
     List,
     /// Remove a key that others may hold; tokens that it signed are refused from now on
@@ -42,6 +47,7 @@ pub(super) async fn run(config: Config, action: Keys) -> anyhow::Result<()> {
         let app = App::new(config, database.db.clone(), Clock::system()).await?;
         match action {
             Keys::Rotate { at_once } => rotate(&app, at_once).await,
+            Keys::RotateMaster => rotate_master(&app).await,
             Keys::List => list(&app).await,
             Keys::Remove { id } => remove(&app, id).await,
         }
@@ -72,6 +78,28 @@ async fn rotate(app: &App, at_once: bool) -> anyhow::Result<()> {
             text(key.signs_from)
         ),
     }
+}
+
+async fn rotate_master(app: &App) -> anyhow::Result<()> {
+    let mut bar = None;
+    let rotated = master_keys::rotate(app, |done, total| {
+        bar.get_or_insert_with(|| Progress::new("keys", total))
+            .at(done);
+    })
+    .await
+    .map_err(explain)?;
+    let speed = bar.map(Progress::end);
+    let speed = speed.map_or_else(String::new, |(took, _)| {
+        format!(" in {:.1} s", took.as_secs_f64())
+    });
+    let name = MasterKeys::name(app.master_keys.current());
+    if rotated == 0 {
+        println!("Every key is wrapped with the master key {name} already.");
+    } else {
+        println!("Wrapped {rotated} keys with the master key {name}{speed}.");
+    }
+    println!("Other master keys may be taken out of the settings of every server.");
+    Ok(())
 }
 
 async fn list(app: &App) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@ mod bench;
 mod database;
 mod keys;
 mod mail;
+mod progress;
 mod role;
 mod serve;
 mod user;
@@ -13,7 +14,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use anyhow::bail;
 use cardea::config::{Config, LogFormat};
-use cardea::crypto::seal::MasterKeys;
+use cardea::crypto::master_key;
 use cardea::graphql::Api;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -52,7 +53,7 @@ enum Command {
         #[command(subcommand)]
         action: role::Role,
     },
-    /// Work with the keys that sign access tokens
+    /// Work with the keys that sign access tokens, and with the master key
     Keys {
         #[command(subcommand)]
         action: keys::Keys,
@@ -117,7 +118,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Config {
             action: Settings::Check,
-        } => check(&config),
+        } => check(&config).await,
         command => {
             check_quietly(&config)?;
             log(&config)?;
@@ -136,10 +137,11 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-fn check(config: &Config) -> anyhow::Result<()> {
+async fn check(config: &Config) -> anyhow::Result<()> {
     let mut problems = config.problems();
     let seal = &config.seal;
-    let key = MasterKeys::given(seal.master_key.as_ref(), seal.master_key_file.as_deref());
+    let (text, file) = (seal.master_key.as_ref(), seal.master_key_file.as_deref());
+    let key = master_key::given(text, file, seal.master_key_command.as_deref()).await;
     problems.extend(key.err().map(|error| format!("{error:#}")));
     if problems.is_empty() {
         println!("The settings are sound.");

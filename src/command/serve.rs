@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use cardea::app::App;
 use cardea::clock::Clock;
 use cardea::config::Config;
-use cardea::services::audit_chain;
+use cardea::services::{audit_chain, sealed};
 use cardea::{http, listener, schedule, worker};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -38,6 +38,11 @@ pub(super) async fn serve(mut config: Config) -> anyhow::Result<()> {
             () = &mut told_to_stop => return Ok(()),
         }
         let app = App::new(config, database.db.clone(), Clock::system()).await?;
+        let sealed = sealed::seal_what_is_clear(&app).await;
+        let sealed = sealed.map_err(|error| anyhow::anyhow!("{error:?}"))?;
+        if sealed > 0 {
+            tracing::info!("Sealed {sealed} values from before their columns were");
+        }
         if let Err(error) = audit_chain::make_months(&app).await {
             tracing::warn!(error = ?error, "The months of the audit trail could not be made");
         }

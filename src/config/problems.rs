@@ -142,8 +142,8 @@ impl Config {
             "CARDEA_PUBLIC_URL must be an https address",
         );
         refuse(
-            self.seal.master_key.is_none() && self.seal.master_key_file.is_none(),
-            "CARDEA_MASTER_KEY or CARDEA_MASTER_KEY_FILE is missing; keep it apart from the database and its backups",
+            !self.seal.is_given(),
+            "CARDEA_MASTER_KEY, CARDEA_MASTER_KEY_FILE or CARDEA_MASTER_KEY_COMMAND is missing; keep it apart from the database and its backups",
         );
         refuse(
             self.inbox(),

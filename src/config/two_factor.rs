@@ -71,6 +71,9 @@ pub struct SealConfig {
     /// File with the master key; further lines hold older keys, which are only read with
     #[arg(long, env = "CARDEA_MASTER_KEY_FILE", global = true)]
     pub master_key_file: Option<PathBuf>,
+    /// Command that prints the master key, such as that of a key management service; run by `sh` at start
+    #[arg(long, env = "CARDEA_MASTER_KEY_COMMAND", global = true)]
+    pub master_key_command: Option<String>,
 }
 
 impl TwoFactorConfig {
@@ -86,9 +89,22 @@ impl TwoFactorConfig {
 impl SealConfig {
     /// Every setting of these that cannot hold.
     pub(super) fn problems(&self) -> Vec<String> {
-        let wrong = self.master_key.is_some() && self.master_key_file.is_some();
-        let problem = "CARDEA_MASTER_KEY and CARDEA_MASTER_KEY_FILE exclude each other";
+        let given = [
+            self.master_key.is_some(),
+            self.master_key_file.is_some(),
+            self.master_key_command.is_some(),
+        ];
+        let wrong = given.into_iter().filter(|given| *given).count() > 1;
+        let problem = "CARDEA_MASTER_KEY, CARDEA_MASTER_KEY_FILE and CARDEA_MASTER_KEY_COMMAND exclude each other";
         wrong.then(|| problem.to_owned()).into_iter().collect()
+    }
+
+    /// Whether it is said where the master key comes from.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        self.master_key.is_some()
+            || self.master_key_file.is_some()
+            || self.master_key_command.is_some()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Passwords and tokens as mathematics: no database, no settings of ours, no clock.
 
+pub mod master_key;
 pub mod passkey;
 pub mod password;
 pub mod seal;

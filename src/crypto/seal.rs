@@ -1,17 +1,13 @@
 //! Sealing what must not be read in the database: a data key for each account, wrapped by a master key
 //! that the database never sees. AES-256-GCM-SIV (RFC 8452), which forgives a nonce that repeats.
 
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write as _};
-use std::path::Path;
-
 use aes_gcm_siv::aead::{Aead as _, Payload};
 use aes_gcm_siv::{Aes256GcmSiv, KeyInit as _};
 use anyhow::{Context as _, anyhow, bail, ensure};
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use secrecy::{ExposeSecret as _, SecretBox, SecretString};
+use secrecy::{ExposeSecret as _, SecretBox};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -67,34 +63,29 @@ impl MasterKeys {
         Ok(Self(keys))
     }
 
-    /// The keys that are given, in one of two ways; `None` where neither is.
-    ///
-    /// # Errors
-    /// If the file cannot be read, or what is given is no key.
-    pub fn given(text: Option<&SecretString>, file: Option<&Path>) -> anyhow::Result<Option<Self>> {
-        if let Some(text) = text {
-            return Self::parse(text.expose_secret())
-                .context("CARDEA_MASTER_KEY")
-                .map(Some);
-        }
-        let Some(path) = file else { return Ok(None) };
-        let what = || format!("CARDEA_MASTER_KEY_FILE {}", path.display());
-        let text = fs::read_to_string(path).with_context(what)?;
-        Self::parse(&text).with_context(what).map(Some)
+    /// The name of a key as it is shown: 16 hexadecimal digits.
+    #[must_use]
+    pub fn name(id: MasterKeyId) -> String {
+        format!("{:016x}", u64::from_be_bytes(id))
     }
 
-    /// The keys in a file, which is made with a new one where there is none.
+    /// Name of the key that wraps.
+    ///
+    /// # Panics
+    /// Never: there is no value without a key.
+    #[must_use]
+    pub fn current(&self) -> MasterKeyId {
+        self.0.first().expect("there is a master key").id
+    }
+
+    /// The data key of `user` that was wrapped by the master key `by`, wrapped anew by the one that wraps now.
     ///
     /// # Errors
-    /// If the file can be neither read nor made, or holds something else.
-    pub fn read_or_make(path: &Path) -> anyhow::Result<Self> {
-        let what = || format!("the master key in {}", path.display());
-        match fs::read_to_string(path) {
-            Ok(text) => return Self::parse(&text).with_context(what),
-            Err(error) if error.kind() == ErrorKind::NotFound => make(path).with_context(what)?,
-            Err(error) => return Err(error).with_context(what),
-        }
-        Self::parse(&fs::read_to_string(path).with_context(what)?).with_context(what)
+    /// As [`Self::unwrap`].
+    pub fn rewrap(&self, user: Uuid, wrapped: &[u8], by: &[u8]) -> anyhow::Result<Vec<u8>> {
+        let key = self.unwrap(user, wrapped, by)?;
+        let master = self.0.first().context("there is no master key")?;
+        seal(&master.key, &wrapping(user), key.key.expose_secret())
     }
 
     /// Names of the keys.
@@ -239,27 +230,6 @@ fn open(key: &SecretBox<[u8; 32]>, aad: &[u8], sealed: &[u8]) -> anyhow::Result<
         .map_err(|_| broken())
 }
 
-/// Makes a file with a new key, whole or not at all; of two that make it at once one wins.
-fn make(path: &Path) -> anyhow::Result<()> {
-    let folder = path.parent().context("the file has no folder")?;
-    fs::create_dir_all(folder)?;
-    let new = path.with_extension(format!("new-{}", Uuid::new_v4()));
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let key = STANDARD.encode(random::<32>());
-    let mut file = options.open(&new)?;
-    file.write_all(format!("{key}\n").as_bytes())?;
-    file.sync_all()?;
-    let linked = fs::hard_link(&new, path);
-    fs::remove_file(&new)?;
-    match linked {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -325,10 +295,14 @@ mod tests {
         let (_, wrapped, by) = old.new_data_key(user).expect("a key");
         let both = MasterKeys::parse(&format!("{}\n{}\n", texts[1], texts[0])).expect("keys");
         assert!(both.unwrap(user, &wrapped, &by).is_ok());
+        let again = both.rewrap(user, &wrapped, &by).expect("wrapped anew");
         let (_, _, now) = both.new_data_key(user).expect("a key");
+        assert_eq!(both.current(), now);
         assert_eq!(both.ids().collect::<Vec<_>>(), [now, by]);
         let new = MasterKeys::parse(&texts[1]).expect("a key");
         assert!(new.unwrap(user, &wrapped, &by).is_err());
+        assert!(new.rewrap(user, &wrapped, &by).is_err());
+        assert!(new.unwrap(user, &again, &now).is_ok());
     }
 
     #[test]
@@ -344,16 +318,5 @@ mod tests {
             let error = format!("{:#}", MasterKeys::parse(&text).expect_err("refused"));
             assert!(text.is_empty() || !error.contains(&text), "{error}");
         }
-    }
-
-    #[test]
-    fn a_file_is_made_once() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("deep/master.key");
-        let ids = |keys: MasterKeys| keys.ids().collect::<Vec<_>>();
-        let first = ids(MasterKeys::read_or_make(&path).expect("made"));
-        assert_eq!(ids(MasterKeys::read_or_make(&path).expect("read")), first);
-        let files = fs::read_dir(path.parent().expect("a folder")).expect("files");
-        assert_eq!(files.count(), 1);
     }
 }

@@ -27,7 +27,7 @@ use crate::models::two_factor::TwoFactorState;
 use crate::models::user::User;
 use crate::models::verification_token::VerificationToken;
 use crate::scalar::DateTime;
-use crate::services::audit_trail;
+use crate::services::data_keys;
 
 /// The loaders of one request.
 pub struct Loaders(DataLoader<Database, HashMapCache>);
@@ -66,6 +66,15 @@ impl Loaders {
         Database: Loader<K, Error = Error>,
     {
         self.0.load_one(key).await
+    }
+
+    /// The key of what is sealed of the account `user`.
+    ///
+    /// # Errors
+    /// If the database cannot answer or the account has none.
+    pub async fn data_key(&self, user: Uuid) -> Result<Arc<DataKey>> {
+        let key = self.one(DataKeyOf(user)).await?;
+        Ok(key.ok_or_else(|| anyhow::anyhow!("the account {user} has no data key"))?)
     }
 
     /// Forgets everything, before a change.
@@ -245,7 +254,7 @@ impl Loader<DataKeyOf> for Database {
     async fn load(&self, keys: &[DataKeyOf]) -> Result<HashMap<DataKeyOf, Arc<DataKey>>> {
         let users: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
         let conn = &mut *self.0.db.conn().await?;
-        let found = audit_trail::keys_of(&self.0, conn, &users).await?;
+        let found = data_keys::of(&self.0, conn, &users).await?;
         Ok(found
             .into_iter()
             .map(|(user, key)| (DataKeyOf(user), key))

@@ -1,6 +1,6 @@
 //! Changing what an account says of itself: profile, background, personalization.
 
-use async_graphql::{Context, Object, SimpleObject};
+use async_graphql::{ComplexObject, Context, Object, SimpleObject};
 
 use crate::error::{Result, UserError};
 use crate::graphql::context::ContextExt as _;
@@ -12,10 +12,23 @@ use crate::models::permission::SystemPermission;
 use crate::models::personalization::Personalization;
 use crate::models::profile::Profile;
 use crate::models::user::User;
+use crate::scalar::Json;
 use crate::services::background::UpdateBackgroundInput;
 use crate::services::personalization::UpdatePersonalizationInput;
 use crate::services::profile::UpdateProfileInput;
-use crate::services::{background, personalization, profile};
+use crate::services::{background, personalization, profile, sealed};
+
+#[ComplexObject]
+impl Profile {
+    /// What the person wants out of coaching; an object.
+    async fn coaching_goals(&self, ctx: &Context<'_>) -> Result<Json> {
+        let Some(sealed) = &self.coaching_goals else {
+            return Ok(Json(serde_json::json!({})));
+        };
+        let key = ctx.loaders().data_key(self.user_id).await?;
+        sealed::open_coaching_goals(&key, sealed)
+    }
+}
 
 /// The profile after the change.
 #[derive(SimpleObject)]

@@ -18,10 +18,10 @@ use crate::graphql::page::{self, PageArguments, PageInfo};
 use crate::models::permission::SystemPermission;
 use crate::models::session::Session;
 use crate::scalar::DateTime;
-use crate::services::account;
 use crate::services::confirm::{self, ConfirmIdentityInput};
 use crate::services::login::TokenDelivery;
 use crate::services::session::{self, LogoutAllInput, RefreshTokenInput};
+use crate::services::{account, sealed};
 
 /// One signed-in device or browser.
 #[Object]
@@ -47,8 +47,12 @@ impl Session {
     }
 
     /// Address of the device at sign-in.
-    async fn ip_address(&self) -> Option<&str> {
-        self.ip_address.as_deref()
+    async fn ip_address(&self, ctx: &Context<'_>) -> Result<Option<String>> {
+        if self.ip_address.is_none() {
+            return Ok(None);
+        }
+        let key = ctx.loaders().data_key(self.user_id).await?;
+        sealed::open_ip_address(&key, self)
     }
 
     /// When it was last used, to the minute.
@@ -57,8 +61,12 @@ impl Session {
     }
 
     /// What the device called itself at sign-in.
-    async fn user_agent(&self) -> Option<&str> {
-        self.user_agent.as_deref()
+    async fn user_agent(&self, ctx: &Context<'_>) -> Result<Option<String>> {
+        if self.user_agent.is_none() {
+            return Ok(None);
+        }
+        let key = ctx.loaders().data_key(self.user_id).await?;
+        sealed::open_user_agent(&key, self)
     }
 }
 

@@ -29,6 +29,7 @@ use crate::models::user::{AccountStatus, User};
 use crate::models::user_page::UserFilter;
 use crate::models::verification_token::VerificationToken;
 use crate::scalar::{Date, DateTime, EmailAddress, Url};
+use crate::services::sealed;
 use crate::services::users::{self, Lookup};
 
 /// A person with an account.
@@ -67,8 +68,12 @@ impl User {
 
     /// Day of birth.
     #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true, false))]
-    async fn birth_date(&self) -> Option<Date> {
-        self.birth_date
+    async fn birth_date(&self, ctx: &Context<'_>) -> Result<Option<Date>> {
+        let Some(sealed) = &self.birth_date else {
+            return Ok(None);
+        };
+        let key = ctx.loaders().data_key(self.id).await?;
+        sealed::open_birth_date(&key, sealed).map(Some)
     }
 
     /// When coaching began.

@@ -36,6 +36,8 @@ text_enum! {
         Login = "login",
         /// Somebody signed out.
         Logout = "logout",
+        /// The keys of sealed values were wrapped with another master key.
+        MasterKeyRotated = "master_key_rotated",
         /// A passkey was added.
         PasskeyAdded = "passkey_added",
         /// A passkey was refused whose counter has not grown: somebody may hold a copy of it.

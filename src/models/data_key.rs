@@ -1,7 +1,7 @@
 //! The tables `data_keys` and `installation_keys`: the wrapped keys of sealed values. It unwraps none.
 
 use diesel::prelude::*;
-use diesel::sql_types::{Array, Binary, Bool};
+use diesel::sql_types::{Array, Binary, Bool, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -49,22 +49,85 @@ impl WrappedKey {
             .await
     }
 
-    /// Keeps a key for its account, unless that has one.
+    /// Keeps keys for their accounts, where those have none.
     ///
     /// # Errors
     /// If the database refuses.
-    pub async fn insert_if_missing(&self, conn: &mut Conn, now: DateTime) -> QueryResult<()> {
+    pub async fn insert_missing(conn: &mut Conn, keys: &[Self], now: DateTime) -> QueryResult<()> {
+        let rows: Vec<_> = keys
+            .iter()
+            .map(|key| {
+                (
+                    data_keys::user_id.eq(key.user_id),
+                    data_keys::wrapped_key.eq(&key.wrapped_key),
+                    data_keys::master_key_id.eq(&key.master_key_id),
+                    data_keys::created_at.eq(now),
+                )
+            })
+            .collect();
         diesel::insert_into(data_keys::table)
-            .values((
-                data_keys::user_id.eq(self.user_id),
-                data_keys::wrapped_key.eq(&self.wrapped_key),
-                data_keys::master_key_id.eq(&self.master_key_id),
-                data_keys::created_at.eq(now),
-            ))
+            .values(rows)
             .on_conflict_do_nothing()
             .execute(conn)
             .await
             .map(drop)
+    }
+
+    /// At most `most` keys of accounts behind `after` that a master key other than `current` wrapped, by account.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn outdated(
+        conn: &mut Conn,
+        current: &[u8],
+        after: Uuid,
+        most: i64,
+    ) -> QueryResult<Vec<Self>> {
+        Self::query()
+            .filter(data_keys::user_id.gt(after))
+            .filter(data_keys::master_key_id.ne(current))
+            .order(data_keys::user_id)
+            .limit(most)
+            .load(conn)
+            .await
+    }
+
+    /// How many keys a master key other than `current` wrapped.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn count_outdated(conn: &mut Conn, current: &[u8]) -> QueryResult<i64> {
+        data_keys::table
+            .filter(data_keys::master_key_id.ne(current))
+            .count()
+            .get_result(conn)
+            .await
+    }
+
+    /// Puts keys wrapped anew, by `current`, in the place of those in `before`. A key that went with its
+    /// account meanwhile stays away.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn rewrap(
+        conn: &mut Conn,
+        before: &[Self],
+        anew: &[Vec<u8>],
+        current: &[u8],
+    ) -> QueryResult<usize> {
+        let users: Vec<Uuid> = before.iter().map(|key| key.user_id).collect();
+        let old: Vec<&[u8]> = before.iter().map(|key| &*key.wrapped_key).collect();
+        diesel::sql_query(
+            "UPDATE data_keys SET wrapped_key = keys.anew, master_key_id = $1 \
+             FROM unnest($2, $3, $4) AS keys (user_id, before, anew) \
+             WHERE data_keys.user_id = keys.user_id AND data_keys.wrapped_key = keys.before",
+        )
+        .bind::<Binary, _>(current)
+        .bind::<Array<SqlUuid>, _>(users)
+        .bind::<Array<Binary>, _>(old)
+        .bind::<Array<Binary>, _>(anew)
+        .execute(conn)
+        .await
     }
 
     /// Whether a key was wrapped by a master key other than these.
@@ -107,6 +170,39 @@ impl InstallationKey {
             .first(conn)
             .await
             .optional()
+    }
+
+    /// All keys, with what each is for.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn all(conn: &mut Conn) -> QueryResult<Vec<(String, Self)>> {
+        installation_keys::table
+            .select((installation_keys::purpose, Self::as_select()))
+            .load(conn)
+            .await
+    }
+
+    /// Puts a key wrapped anew in the place of this one; says whether it still was there.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn rewrap(
+        &self,
+        conn: &mut Conn,
+        purpose: &str,
+        anew: &[u8],
+        current: &[u8],
+    ) -> QueryResult<bool> {
+        diesel::update(installation_keys::table.find(purpose))
+            .filter(installation_keys::wrapped_key.eq(&self.wrapped_key))
+            .set((
+                installation_keys::wrapped_key.eq(anew),
+                installation_keys::master_key_id.eq(current),
+            ))
+            .execute(conn)
+            .await
+            .map(|changed| changed > 0)
     }
 
     /// Keeps a key for this purpose, unless there is one.

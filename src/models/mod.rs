@@ -26,6 +26,7 @@ pub mod statistics;
 pub mod trusted_device;
 pub mod two_factor;
 pub mod two_factor_challenge;
+pub mod unsealed_value;
 pub mod user;
 pub mod user_page;
 pub mod verification_token;

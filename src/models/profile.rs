@@ -64,6 +64,7 @@ text_enum! {
 /// Self-description and coaching preferences.
 #[derive(HasQuery, SimpleObject, Clone, Debug)]
 #[diesel(table_name = profiles)]
+#[graphql(complex)]
 pub struct Profile {
     /// The account.
     #[graphql(skip)]
@@ -72,8 +73,9 @@ pub struct Profile {
     pub bio: Option<String>,
     /// IANA name, e.g. `Europe/Vienna`.
     pub timezone: String,
-    /// What the person wants out of coaching; an object.
-    pub coaching_goals: Json,
+    /// What the person wants out of coaching, sealed; none for an empty object.
+    #[graphql(skip)]
+    pub coaching_goals: Option<Vec<u8>>,
     /// Tone the coach should take.
     pub preferred_coaching_style: Option<CoachingStyle>,
     /// How often the person wants to meet.
@@ -128,7 +130,8 @@ impl NewProfile<'_> {
 pub struct ProfileChanges {
     pub bio: Option<Option<String>>,
     pub timezone: Option<String>,
-    pub coaching_goals: Option<Json>,
+    /// Sealed.
+    pub coaching_goals: Option<Option<Vec<u8>>>,
     pub preferred_coaching_style: Option<Option<CoachingStyle>>,
     pub session_frequency: Option<Option<SessionFrequency>>,
     pub email_notifications: Option<bool>,

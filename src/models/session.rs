@@ -71,8 +71,10 @@ impl SignInMethod {
 pub struct Session {
     pub id: Uuid,
     pub user_id: Uuid,
-    pub ip_address: Option<String>,
-    pub user_agent: Option<String>,
+    /// Sealed.
+    pub ip_address: Option<Vec<u8>>,
+    /// Sealed.
+    pub user_agent: Option<Vec<u8>>,
     pub created_at: DateTime,
     pub last_accessed_at: DateTime,
     pub expires_at: DateTime,
@@ -90,8 +92,8 @@ pub struct NewSession<'a> {
     pub user_id: Uuid,
     pub refresh_token_hash: TokenHash,
     pub remember_me: bool,
-    pub ip_address: Option<&'a str>,
-    pub user_agent: Option<&'a str>,
+    pub ip_address: Option<&'a [u8]>,
+    pub user_agent: Option<&'a [u8]>,
     pub created_at: DateTime,
     pub last_accessed_at: DateTime,
     pub authenticated_at: DateTime,

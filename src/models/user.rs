@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::db::Conn;
 use crate::models::text_enum;
-use crate::scalar::{Date, DateTime, EmailAddress, Url};
+use crate::scalar::{DateTime, EmailAddress, Url};
 use crate::schema::{username_reservations, users};
 
 diesel::define_sql_function! {
@@ -50,7 +50,8 @@ pub struct User {
     pub first_name: Option<String>,
     pub last_name: Option<String>,
     pub avatar_url: Option<Url>,
-    pub birth_date: Option<Date>,
+    /// Sealed.
+    pub birth_date: Option<Vec<u8>>,
     pub status: AccountStatus,
     pub email_verified_at: Option<DateTime>,
     pub last_login_at: Option<DateTime>,
@@ -86,7 +87,6 @@ pub struct NewUser<'a> {
     pub full_name: &'a str,
     pub first_name: Option<&'a str>,
     pub last_name: Option<&'a str>,
-    pub birth_date: Option<Date>,
     pub status: AccountStatus,
     pub email_verified_at: Option<DateTime>,
     pub password_changed_at: Option<DateTime>,
@@ -95,13 +95,17 @@ pub struct NewUser<'a> {
 }
 
 impl NewUser<'_> {
-    /// Opens the account; gives `None` where address or username is in use.
+    /// Opens the account, with its sealed birth date; gives `None` where address or username is in use.
     ///
     /// # Errors
     /// If the database refuses for another reason.
-    pub async fn insert_if_missing(&self, conn: &mut Conn) -> QueryResult<Option<User>> {
+    pub async fn insert_if_missing(
+        &self,
+        conn: &mut Conn,
+        birth_date: Option<&[u8]>,
+    ) -> QueryResult<Option<User>> {
         diesel::insert_into(users::table)
-            .values(self)
+            .values((self, users::birth_date.eq(birth_date)))
             .on_conflict_do_nothing()
             .returning(User::as_returning())
             .get_result(conn)
@@ -120,7 +124,8 @@ pub struct UserChanges {
     pub first_name: Option<Option<String>>,
     pub last_name: Option<Option<String>>,
     pub avatar_url: Option<Option<Url>>,
-    pub birth_date: Option<Option<Date>>,
+    /// Sealed.
+    pub birth_date: Option<Option<Vec<u8>>>,
     pub coaching_start_date: Option<Option<DateTime>>,
     pub last_coaching_session: Option<Option<DateTime>>,
 }
@@ -251,7 +256,7 @@ impl User {
     }
 
     /// Puts a new registration in the place of one whose address was never proved: what `new` says
-    /// holds, its ids, address and username left aside. Where the stored hash is not `same`, one of the very
+    /// and `birth_date`, sealed, hold, the ids, address and username left aside. Where the stored hash is not `same`, one of the very
     /// password that `new` has, the account is contested from now on.
     ///
     /// # Errors
@@ -260,6 +265,7 @@ impl User {
         conn: &mut Conn,
         id: Uuid,
         new: &NewUser<'_>,
+        birth_date: Option<&[u8]>,
         same: Option<&str>,
     ) -> QueryResult<usize> {
         diesel::update(users::table.find(id))
@@ -271,7 +277,7 @@ impl User {
                 users::full_name.eq(new.full_name),
                 users::first_name.eq(new.first_name),
                 users::last_name.eq(new.last_name),
-                users::birth_date.eq(new.birth_date),
+                users::birth_date.eq(birth_date),
                 users::password_changed_at.eq(new.password_changed_at),
                 users::updated_at.eq(new.updated_at),
             ))

@@ -25,6 +25,7 @@ pub struct Entry<'a> {
     client: Option<&'a ClientInfo>,
     reason: Option<&'a str>,
     details: Map<String, Value>,
+    key: Option<&'a DataKey>,
 }
 
 /// From where something was done, as it is sealed.
@@ -73,6 +74,7 @@ impl<'a> Entry<'a> {
             client: None,
             reason: None,
             details: Map::new(),
+            key: None,
         }
     }
 
@@ -117,6 +119,13 @@ impl<'a> Entry<'a> {
         Self { reason, ..self }
     }
 
+    /// A data key that is at hand and need not be looked up, if it is the one that is needed.
+    #[must_use]
+    pub fn sealed_by(self, key: &'a DataKey) -> Self {
+        let key = Some(key);
+        Self { key, ..self }
+    }
+
     /// Writes it down. Belongs into the transaction that it tells of.
     ///
     /// # Errors
@@ -151,7 +160,7 @@ pub async fn record_all(app: &App, conn: &mut Conn, entries: Vec<Entry<'_>>) -> 
                 let origin = serde_json::to_vec(&origin).map_err(anyhow::Error::from)?;
                 let place = origin_place(id);
                 let sealed = if let Some(owner) = entry.origin_owner() {
-                    let key = key_of(app, conn, &mut keys, owner).await?;
+                    let key = key_of(app, conn, &mut keys, entry.key, owner).await?;
                     key.seal(place, &origin)
                 } else {
                     // As much work as for an account, so that its time does not tell of one.
@@ -164,7 +173,7 @@ pub async fn record_all(app: &App, conn: &mut Conn, entries: Vec<Entry<'_>>) -> 
         };
         let reason = match (entry.reason, entry.subject) {
             (Some(reason), Some(subject)) => {
-                let key = key_of(app, conn, &mut keys, subject).await?;
+                let key = key_of(app, conn, &mut keys, entry.key, subject).await?;
                 Some(key.seal(reason_place(id), reason.as_bytes())?)
             }
             _ => None,
@@ -193,8 +202,12 @@ async fn key_of<'k>(
     app: &App,
     conn: &mut Conn,
     keys: &'k mut Vec<DataKey>,
+    at_hand: Option<&'k DataKey>,
     user: Uuid,
 ) -> Result<&'k DataKey> {
+    if let Some(key) = at_hand.filter(|key| key.user() == user) {
+        return Ok(key);
+    }
     let found = keys.iter().position(|key| key.user() == user);
     let at = if let Some(at) = found {
         at

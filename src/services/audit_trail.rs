@@ -1,6 +1,5 @@
 //! Reading the audit trail. What was sealed is opened with the key that the entry names, if it is there still.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
@@ -13,9 +12,9 @@ use crate::db::Conn;
 use crate::error::Result;
 use crate::models::audit_chain;
 use crate::models::audit_event::{AuditEvent, AuditFilter, AuditPosition};
-use crate::models::data_key::WrappedKey;
 use crate::scalar::Date;
 use crate::services::audit::{Origin, origin_place, reason_place};
+use crate::services::data_keys;
 
 /// A page of entries to fetch, the newest first.
 #[derive(Clone, Debug)]
@@ -91,25 +90,6 @@ pub async fn chained(app: &App, month: Date, behind: i64, many: i64) -> Result<V
     Ok(links.into_iter().map(|link| link.event).collect())
 }
 
-/// The data keys of these accounts; accounts without one are left out.
-///
-/// # Errors
-/// If the database cannot answer, or no master key unwraps one.
-pub async fn keys_of(
-    app: &App,
-    conn: &mut Conn,
-    users: &[Uuid],
-) -> Result<HashMap<Uuid, Arc<DataKey>>> {
-    let mut keys = HashMap::new();
-    for row in WrappedKey::by_users(conn, users).await? {
-        let key = app
-            .master_keys
-            .unwrap(row.user_id, &row.wrapped_key, &row.master_key_id)?;
-        keys.insert(row.user_id, Arc::new(key));
-    }
-    Ok(keys)
-}
-
 /// The account whose key opens from where an entry came; none for what the installation's key opens.
 #[must_use]
 pub fn origin_owner(event: &AuditEvent) -> Option<Uuid> {
@@ -162,7 +142,7 @@ pub async fn lines(app: &App, conn: &mut Conn, events: &[AuditEvent]) -> Result<
         .collect();
     users.sort_unstable();
     users.dedup();
-    let keys = keys_of(app, conn, &users).await?;
+    let keys = data_keys::of(app, conn, &users).await?;
     let key = |user: Option<Uuid>| user.and_then(|user| keys.get(&user)).map(Arc::as_ref);
     let line = |event: &AuditEvent| {
         let origin = origin(app, event, key(origin_owner(event)));

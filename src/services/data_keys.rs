@@ -1,5 +1,8 @@
 //! The data key of an account: found, or made when the first value is to be sealed.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use crate::app::App;
@@ -40,12 +43,57 @@ pub async fn ensure(app: &App, conn: &mut Conn, user: Uuid) -> Result<DataKey> {
 ///
 /// # Errors
 /// If the database refuses, or no key can be made.
-pub async fn make(app: &App, conn: &mut Conn, user: Uuid) -> Result<()> {
-    let (_, wrapped_key, master) = app.master_keys.new_data_key(user)?;
+async fn make(app: &App, conn: &mut Conn, user: Uuid) -> Result<()> {
+    let (_, row) = new(app, user)?;
+    Ok(WrappedKey::insert_missing(conn, &[row], app.now()).await?)
+}
+
+/// A new data key for an account to open, and the row that keeps it.
+///
+/// # Errors
+/// If no key can be made.
+pub fn new(app: &App, user: Uuid) -> Result<(DataKey, WrappedKey)> {
+    let (key, wrapped_key, master) = app.master_keys.new_data_key(user)?;
     let row = WrappedKey {
         user_id: user,
         wrapped_key,
         master_key_id: master.to_vec(),
     };
-    Ok(row.insert_if_missing(conn, app.now()).await?)
+    Ok((key, row))
+}
+
+/// The data keys of these accounts; accounts without one are left out.
+///
+/// # Errors
+/// If the database cannot answer, or no master key unwraps one.
+pub async fn of(app: &App, conn: &mut Conn, users: &[Uuid]) -> Result<HashMap<Uuid, Arc<DataKey>>> {
+    let mut keys = HashMap::new();
+    for row in WrappedKey::by_users(conn, users).await? {
+        let key = app
+            .master_keys
+            .unwrap(row.user_id, &row.wrapped_key, &row.master_key_id)?;
+        keys.insert(row.user_id, Arc::new(key));
+    }
+    Ok(keys)
+}
+
+/// The data keys of these accounts, made where there is none.
+///
+/// # Errors
+/// As [`of`].
+pub async fn ensure_all(
+    app: &App,
+    conn: &mut Conn,
+    users: &[Uuid],
+) -> Result<HashMap<Uuid, Arc<DataKey>>> {
+    let found = of(app, conn, users).await?;
+    let missing = users.iter().filter(|user| !found.contains_key(user));
+    let rows = missing
+        .map(|user| Ok(new(app, *user)?.1))
+        .collect::<Result<Vec<_>>>()?;
+    if rows.is_empty() {
+        return Ok(found);
+    }
+    WrappedKey::insert_missing(conn, &rows, app.now()).await?;
+    of(app, conn, users).await
 }

@@ -16,7 +16,7 @@ use crate::models::role::Role;
 use crate::models::user::{AccountStatus, NewUser, User};
 use crate::services::audit::{AuditAction, Entry};
 use crate::services::limits::{self, Limit};
-use crate::services::registration::{insert_account, username_taken};
+use crate::services::registration::{Beginning, insert_account, username_taken};
 use crate::services::rights::{self, Rights};
 use crate::services::roles;
 use crate::services::validate::{self, Problems};
@@ -63,7 +63,10 @@ pub async fn create(
     limits::take(app, Limit::Invitation, actor.client(), &caller).await?;
     let now = app.now();
     let new = form.new_user(app);
-    let language = form.language.as_deref();
+    let beginning = Beginning {
+        language: form.language.as_deref(),
+        ..Beginning::default()
+    };
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
         // In turn before the account is written, which holds on to roles itself.
@@ -76,7 +79,7 @@ pub async fn create(
         {
             return Err(username_taken().into());
         }
-        let Some(user) = insert_account(app, conn, &new, None, language).await? else {
+        let Some(user) = insert_account(app, conn, &new, &beginning).await? else {
             return Err(taken(conn, &new).await?.into());
         };
         Entry::by(actor, AuditAction::AccountCreated)
@@ -191,7 +194,6 @@ impl Form {
             full_name: &self.full_name,
             first_name: self.first_name.as_deref(),
             last_name: self.last_name.as_deref(),
-            birth_date: None,
             status: AccountStatus::Pending,
             email_verified_at: None,
             password_changed_at: None,

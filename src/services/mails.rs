@@ -18,6 +18,7 @@ use crate::models::session::Session;
 use crate::models::user::{AccountStatus, ClosedBy, User};
 use crate::models::verification_token::{NewVerificationToken, VerificationKind};
 use crate::scalar::{Date, DateTime, EmailAddress};
+use crate::services::{data_keys, sealed};
 
 /// The prefix of mailed tokens.
 const TOKEN_PREFIX: &str = "crv";
@@ -359,17 +360,18 @@ async fn email_changed(app: &App, user: Uuid, change: Uuid) -> Result<Option<(Re
 }
 
 async fn new_device(app: &App, user: Uuid, session: Uuid) -> Result<Option<(Recipient, Mail)>> {
-    let session = {
+    let (session, key) = {
         let mut conn = app.db.conn().await?;
-        Session::by_id(&mut conn, session).await?
+        let session = Session::by_id(&mut conn, session).await?;
+        (session, data_keys::find(app, &mut conn, user).await?)
     };
-    let Some(session) = session else {
+    let (Some(session), Some(key)) = (session, key) else {
         return Ok(None);
     };
     let mail = Mail::NewDevice {
         at: session.created_at,
-        ip: session.ip_address.unwrap_or_default(),
-        user_agent: session.user_agent,
+        ip: sealed::open_ip_address(&key, &session)?.unwrap_or_default(),
+        user_agent: sealed::open_user_agent(&key, &session)?,
     };
     notify(app, user, mail, |_| true).await
 }

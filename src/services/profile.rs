@@ -16,12 +16,12 @@ use crate::models::profile::{
 };
 use crate::models::user::{User, UserChanges};
 use crate::scalar::{Date, DateTime, Json, Url};
-use crate::services::account;
 use crate::services::audit::{AuditAction, Entry};
 use crate::services::json::{MAX_JSON_BYTES, json_object};
 use crate::services::personalization::not_found;
 use crate::services::registration::username_taken;
 use crate::services::validate::{self, Problems};
+use crate::services::{account, data_keys, sealed};
 
 /// New values for names and profile. A field left out stays. Null clears it, or sets it back to
 /// its default where a value is compulsory.
@@ -73,12 +73,12 @@ pub async fn update(
     input: UpdateProfileInput,
 ) -> Result<(User, Profile)> {
     let mut problems = Problems::default();
-    let changes = Changes::of(app, &input, &mut problems);
+    let mut changes = Changes::of(app, &input, &mut problems);
     problems.finish()?;
-    let (id, now) = (actor.user_id(), app.now());
+    let id = actor.user_id();
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
-        let written = changes.write(conn, id, now).await?;
+        let written = changes.write(app, conn, id).await?;
         let written = written.ok_or(Error::Unauthenticated)?;
         Entry::own(actor, AuditAction::ProfileUpdated)
             .with("fields", fields(&input))
@@ -141,7 +141,7 @@ pub async fn update_user(
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
         account::above(app, conn, actor, SystemPermission::WriteAll, id).await?;
-        let written = changes.write(conn, id, now).await;
+        let written = changes.write(app, conn, id).await;
         let written = written.map_err(|error| error.below("profile"))?;
         let (user, _) = written.ok_or_else(not_found)?;
         let order = user.coaching_start_date.zip(user.last_coaching_session);
@@ -187,24 +187,32 @@ struct Changes {
     user: UserChanges,
     profile: ProfileChanges,
     merge: Option<PreferenceMerge>,
+    /// To be sealed.
+    birth_date: Option<Option<Date>>,
+    /// To be sealed.
+    coaching_goals: Option<Json>,
 }
 
 impl Changes {
     fn of(app: &App, input: &UpdateProfileInput, problems: &mut Problems) -> Self {
         Self {
-            user: user_changes(app, input, problems),
+            user: user_changes(input, problems),
             merge: preference_merge(input, problems),
             profile: profile_changes(input, problems),
+            birth_date: birth_date(app, input, problems),
+            coaching_goals: coaching_goals(input, problems),
         }
     }
 
     /// Writes the changes; `None` where there is no such account. Belongs into a transaction.
     async fn write(
-        &self,
+        &mut self,
+        app: &App,
         conn: &mut Conn,
         id: Uuid,
-        now: DateTime,
     ) -> Result<Option<(User, Profile)>> {
+        self.seal(app, conn, id).await?;
+        let now = app.now();
         if let Some(Some(username)) = &self.user.username
             && User::is_reserved(conn, username, Some(id)).await?
         {
@@ -228,6 +236,24 @@ impl Changes {
                 )
             })?;
         Ok(Some((user, profile)))
+    }
+}
+
+impl Changes {
+    /// Seals what is to be, with the account's data key.
+    async fn seal(&mut self, app: &App, conn: &mut Conn, id: Uuid) -> Result<()> {
+        if self.birth_date.is_none() && self.coaching_goals.is_none() {
+            return Ok(());
+        }
+        let key = data_keys::ensure(app, conn, id).await?;
+        if let Some(day) = self.birth_date {
+            let sealed = day.map(|day| sealed::seal_birth_date(&key, day));
+            self.user.birth_date = Some(sealed.transpose()?);
+        }
+        if let Some(goals) = &self.coaching_goals {
+            self.profile.coaching_goals = Some(sealed::seal_coaching_goals(&key, goals)?);
+        }
+        Ok(())
     }
 }
 
@@ -265,7 +291,7 @@ fn fields(input: &UpdateProfileInput) -> Vec<&'static str> {
     given.map(|(field, _)| field).collect()
 }
 
-fn user_changes(app: &App, input: &UpdateProfileInput, problems: &mut Problems) -> UserChanges {
+fn user_changes(input: &UpdateProfileInput, problems: &mut Problems) -> UserChanges {
     let full_name = match &input.full_name {
         MaybeUndefined::Undefined => None,
         MaybeUndefined::Null => {
@@ -281,20 +307,6 @@ fn user_changes(app: &App, input: &UpdateProfileInput, problems: &mut Problems) 
             problems.take(validate::full_name(&["input", "fullName"], name))
         }
     };
-    let today = app.now().date_naive();
-    let config = &app.config.registration;
-    let birth_date = checked(&input.birth_date, problems, |day| {
-        validate::birth_date(&["input", "birthDate"], *day, today, config)
-    });
-    if config.birth_date_required && birth_date == Some(None) {
-        let message = "A birth date is needed.";
-        problems.add(UserError::invalid(
-            &["input", "birthDate"],
-            "REQUIRED",
-            (None, None),
-            message,
-        ));
-    }
     let mut part = |value: &MaybeUndefined<String>, field: &str| {
         checked(value, problems, |name| {
             validate::part_of_name(&["input", field], name)
@@ -303,7 +315,6 @@ fn user_changes(app: &App, input: &UpdateProfileInput, problems: &mut Problems) 
     };
     UserChanges {
         full_name,
-        birth_date,
         first_name: part(&input.first_name, "firstName"),
         last_name: part(&input.last_name, "lastName"),
         username: checked(&input.username, problems, |name| {
@@ -317,10 +328,6 @@ fn user_changes(app: &App, input: &UpdateProfileInput, problems: &mut Problems) 
 }
 
 fn profile_changes(input: &UpdateProfileInput, problems: &mut Problems) -> ProfileChanges {
-    let goals = checked(&input.coaching_goals, problems, |goals| {
-        json_object(&["input", "coachingGoals"], goals)
-    });
-    let empty = || Json(serde_json::json!({}));
     ProfileChanges {
         bio: checked(&input.bio, problems, |bio| {
             validate::text(&["input", "bio"], bio, 500)
@@ -329,7 +336,7 @@ fn profile_changes(input: &UpdateProfileInput, problems: &mut Problems) -> Profi
             validate::timezone(&["input", "timezone"], zone)
         })
         .map(|zone| zone.unwrap_or_else(|| "UTC".to_owned())),
-        coaching_goals: goals.map(|goals| goals.unwrap_or_else(empty)),
+        coaching_goals: None,
         preferred_coaching_style: input
             .preferred_coaching_style
             .as_opt_ref()
@@ -351,6 +358,39 @@ fn profile_changes(input: &UpdateProfileInput, problems: &mut Problems) -> Profi
         .map(|tag| tag.unwrap_or_else(|| "en".to_owned())),
         preferences: input.preferences.is_null().then(empty),
     }
+}
+
+fn birth_date(
+    app: &App,
+    input: &UpdateProfileInput,
+    problems: &mut Problems,
+) -> Option<Option<Date>> {
+    let today = app.now().date_naive();
+    let config = &app.config.registration;
+    let birth_date = checked(&input.birth_date, problems, |day| {
+        validate::birth_date(&["input", "birthDate"], *day, today, config)
+    });
+    if config.birth_date_required && birth_date == Some(None) {
+        let message = "A birth date is needed.";
+        problems.add(UserError::invalid(
+            &["input", "birthDate"],
+            "REQUIRED",
+            (None, None),
+            message,
+        ));
+    }
+    birth_date
+}
+
+fn coaching_goals(input: &UpdateProfileInput, problems: &mut Problems) -> Option<Json> {
+    let goals = checked(&input.coaching_goals, problems, |goals| {
+        json_object(&["input", "coachingGoals"], goals)
+    });
+    goals.map(|goals| goals.unwrap_or_else(empty))
+}
+
+fn empty() -> Json {
+    Json(serde_json::json!({}))
 }
 
 fn preference_merge(

@@ -21,6 +21,7 @@ use crate::scalar::{DateTime, EmailAddress};
 use crate::services::audit::{AuditAction, Entry};
 use crate::services::limits::{self, Limit};
 use crate::services::login::{self, TokenDelivery};
+use crate::services::registration::Beginning;
 use crate::services::sign_in::{self, NewSignIn, SignIn};
 use crate::services::{registration, two_factor, validate};
 
@@ -285,7 +286,9 @@ impl Arrival<'_> {
     ) -> Result<Option<Uuid>> {
         let name = self.full_name(email);
         let new = new_user(app, email, &name);
-        let Some(user) = registration::insert_account(app, conn, &new, None, None).await? else {
+        let Some(user) =
+            registration::insert_account(app, conn, &new, &Beginning::default()).await?
+        else {
             return Ok(None);
         };
         Entry::from(client, AuditAction::AccountCreated)
@@ -312,7 +315,7 @@ impl Arrival<'_> {
         if !is_invited(conn, account.id).await? {
             let name = self.full_name(&account.email);
             let new = new_user(app, &account.email, &name);
-            User::register_again(conn, account.id, &new, None).await?;
+            User::register_again(conn, account.id, &new, None, None).await?;
             User::clear_password(conn, account.id, now).await?;
             User::clear_username(conn, account.id).await?;
         }
@@ -383,7 +386,6 @@ fn new_user<'a>(app: &App, email: &'a str, full_name: &'a str) -> NewUser<'a> {
         full_name,
         first_name: None,
         last_name: None,
-        birth_date: None,
         status: AccountStatus::Active,
         email_verified_at: Some(now),
         password_changed_at: None,

@@ -11,6 +11,7 @@ use crate::db::Conn;
 use crate::error::{Error, Result, UserError, UserErrorCode};
 use crate::models::credentials::Credentials;
 use crate::models::credentials::RegistrationClaim;
+use crate::models::data_key::WrappedKey;
 use crate::models::job::Job;
 use crate::models::profile::{NewProfile, Profile, ProfileChanges};
 use crate::models::role::Role;
@@ -18,10 +19,10 @@ use crate::models::user::{AccountStatus, NewUser, User};
 use crate::models::verification_token::{VerificationKind, VerificationToken};
 use crate::scalar::{Date, DateTime};
 use crate::services::audit::{AuditAction, Entry};
-use crate::services::data_keys;
 use crate::services::limits::{self, Limit};
 use crate::services::password_policy::{self, Person};
 use crate::services::validate::{self, Problems};
+use crate::services::{data_keys, sealed};
 
 /// A new account.
 #[derive(InputObject, Clone)]
@@ -79,7 +80,7 @@ pub async fn register(app: &App, client: &ClientInfo, input: RegisterInput) -> R
         let (job, owner) = if let Some(user) = &opened {
             (Job::VerifyEmail { user: user.id }, user.id)
         } else {
-            again(conn, &form, &new, same.as_deref()).await?
+            again(app, conn, &form, &new, same.as_deref()).await?
         };
         let opened = opened.is_some();
         // With an address that has an account it is a try, which its owner finds among the activity.
@@ -99,6 +100,7 @@ pub async fn register(app: &App, client: &ClientInfo, input: RegisterInput) -> R
 /// or after, perhaps with somebody else's address, is not let in by the owner's click: of two different
 /// passwords none is believed. Where the account is open, it stays as it is, and its owner is told.
 async fn again(
+    app: &App,
     conn: &mut Conn,
     form: &Form,
     new: &NewUser<'_>,
@@ -111,7 +113,14 @@ async fn again(
     let account = Credentials::lock(conn, owner.id).await?;
     let account = account.ok_or(Error::Unavailable)?;
     if account.status == AccountStatus::Pending && !account.is_invited() {
-        User::register_again(conn, owner.id, new, same).await?;
+        let birth_date = match form.birth_date {
+            Some(day) => {
+                let key = data_keys::ensure(app, conn, owner.id).await?;
+                Some(sealed::seal_birth_date(&key, day)?)
+            }
+            None => None,
+        };
+        User::register_again(conn, owner.id, new, birth_date.as_deref(), same).await?;
         // The mail is for who registers now, in their language.
         let changes = ProfileChanges {
             timezone: Some(form.timezone.clone().unwrap_or_else(|| "UTC".to_owned())),
@@ -267,7 +276,6 @@ impl Form {
             full_name: &self.full_name,
             first_name: self.first_name.as_deref(),
             last_name: self.last_name.as_deref(),
-            birth_date: self.birth_date,
             status,
             email_verified_at: (status == AccountStatus::Active).then_some(now),
             password_changed_at: Some(now),
@@ -293,11 +301,27 @@ async fn open_account(
     {
         return Err(username_taken().into());
     }
-    let (timezone, language) = (form.timezone.as_deref(), form.language.as_deref());
-    insert_account(app, conn, new, timezone, language).await
+    let beginning = Beginning {
+        birth_date: form.birth_date,
+        timezone: form.timezone.as_deref(),
+        language: form.language.as_deref(),
+    };
+    insert_account(app, conn, new, &beginning).await
 }
 
-/// Writes an account, its profile and its default roles; `None` where address or username is in use.
+/// What an account says of itself from the beginning.
+#[derive(Default, Debug)]
+pub struct Beginning<'a> {
+    /// Day of birth.
+    pub birth_date: Option<Date>,
+    /// IANA name; the database's default where there is none.
+    pub timezone: Option<&'a str>,
+    /// BCP 47 tag; the database's default where there is none.
+    pub language: Option<&'a str>,
+}
+
+/// Writes an account, its data key, its profile and its default roles; `None` where address or username is in
+/// use.
 ///
 /// # Errors
 /// If the database refuses.
@@ -305,24 +329,27 @@ pub async fn insert_account(
     app: &App,
     conn: &mut Conn,
     new: &NewUser<'_>,
-    timezone: Option<&str>,
-    language: Option<&str>,
+    beginning: &Beginning<'_>,
 ) -> Result<Option<User>> {
-    let Some(user) = new.insert_if_missing(conn).await? else {
+    // At once, so that what is sealed for the account later is no more work than for another.
+    let (key, wrapped_key) = data_keys::new(app, new.id)?;
+    let birth_date = beginning.birth_date;
+    let birth_date = birth_date.map(|day| sealed::seal_birth_date(&key, day));
+    let birth_date = birth_date.transpose()?;
+    let Some(user) = new.insert_if_missing(conn, birth_date.as_deref()).await? else {
         return Ok(None);
     };
     let now = new.created_at;
+    WrappedKey::insert_missing(conn, &[wrapped_key], now).await?;
     let profile = NewProfile {
         user_id: user.id,
-        timezone,
-        language,
+        timezone: beginning.timezone,
+        language: beginning.language,
         created_at: now,
         updated_at: now,
     };
     profile.insert(conn).await?;
     Role::assign_defaults(conn, user.id, now).await?;
-    // At once, so that what is sealed for the account later is no more work than for another.
-    data_keys::make(app, conn, user.id).await?;
     Ok(Some(user))
 }
 

@@ -24,7 +24,7 @@ use crate::services::limits::Try;
 use crate::services::login::TokenDelivery;
 use crate::services::session::{self, REFRESH_PREFIX, SignedIn};
 use crate::services::two_factor::{self, TwoFactorMethod};
-use crate::services::{devices, password};
+use crate::services::{data_keys, devices, password, sealed};
 
 /// The prefix of tokens that continue a sign-in with the second factor.
 const CHALLENGE_PREFIX: &str = "ctf";
@@ -226,14 +226,19 @@ pub async fn finish(
         return Ok(None);
     };
     let refresh_token = PlainToken::generate(REFRESH_PREFIX);
-    let ip_address = client.ip.to_string();
+    let key = data_keys::ensure(app, conn, user.id).await?;
+    let id = Uuid::now_v7();
+    let ip_address = sealed::seal_ip_address(&key, id, client.ip)?;
+    let user_agent = client.user_agent.as_deref();
+    let user_agent = user_agent.map(|agent| sealed::seal_user_agent(&key, id, agent));
+    let user_agent = user_agent.transpose()?;
     let row = NewSession {
-        id: Uuid::now_v7(),
+        id,
         user_id: user.id,
         refresh_token_hash: refresh_token.hash(),
         remember_me: opening.remember_me,
         ip_address: Some(&ip_address),
-        user_agent: client.user_agent.as_deref(),
+        user_agent: user_agent.as_deref(),
         created_at: now,
         last_accessed_at: now,
         authenticated_at: opening.proved_at,
@@ -265,6 +270,7 @@ pub async fn finish(
         .of(user.id)
         .with("methods", methods.collect::<Vec<_>>())
         .with("session", opened.id.to_string())
+        .sealed_by(&key)
         .record(app, conn)
         .await?;
     let signed_in = session::signed_in(app, conn, user, opened, refresh_token).await?;

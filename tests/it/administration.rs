@@ -171,8 +171,8 @@ async fn an_administrator_sees_and_ends_the_sessions_of_others() {
     admin.ask("{ me { id } }").await;
     let (statements, seen) = app.statements(admin.ask(list)).await;
     assert_eq!(
-        statements, 4,
-        "the accounts, the sessions of all of them, and what is written down of it"
+        statements, 5,
+        "the accounts, the sessions of all of them, their data keys, and what is written down of it"
     );
     let ids: Vec<_> = seen
         .data("users/nodes/0/sessions/nodes")

@@ -232,7 +232,7 @@ fn production_names_all_unsafe_settings_at_once() {
         "error: the settings cannot hold:\n  \
          production: DATABASE_URL is missing; the server's own database is for development\n  \
          production: CARDEA_PUBLIC_URL must be an https address\n  \
-         production: CARDEA_MASTER_KEY or CARDEA_MASTER_KEY_FILE is missing; keep it apart from the database and its backups\n"
+         production: CARDEA_MASTER_KEY, CARDEA_MASTER_KEY_FILE or CARDEA_MASTER_KEY_COMMAND is missing; keep it apart from the database and its backups\n"
     );
     let program = program
         .with("CARDEA_PUBLIC_URL", "http://example.org")

@@ -49,6 +49,9 @@ const ROWS: &str = "
     INSERT INTO login_quarters (starts_at, successes, failures) VALUES ('2026-11-30T08:15:00Z', 1, 0), ('2026-11-30T08:30:00Z', 0, 1);
     INSERT INTO login_day_methods (day, method, sign_ins) VALUES ('2026-11-30', 'password', 1), ('2026-11-30', 'totp', 1);
     INSERT INTO login_day_returns (day, previous_day, sign_ins) VALUES ('2026-11-30', '-infinity', 1), ('2026-11-30', '2026-11-29', 1);
+    INSERT INTO unsealed_values (user_id, place, row_id, value) VALUES
+        ('00000000-0000-0000-0000-000000000001', 'users.birth_date', '00000000-0000-0000-0000-000000000001', '1990-12-10'),
+        ('00000000-0000-0000-0000-000000000001', 'sessions.ip_address', '00000000-0000-0000-0000-000000000005', '127.0.0.1');
     INSERT INTO spent_refresh_tokens (token_hash, session_id, spent_at) VALUES (decode(repeat('15', 32), 'hex'), '00000000-0000-0000-0000-000000000005', now());
     INSERT INTO email_changes (id, user_id, new_email, old_email, requested_at) VALUES
         ('00000000-0000-0000-0000-00000000000d', '00000000-0000-0000-0000-000000000001', 'eve@example.org', 'ada@example.org', now());
@@ -126,7 +129,7 @@ const BROKEN: &[(&str, &[&str])] = &[
         "UPDATE users SET avatar_url = ''",
         "UPDATE users SET avatar_url = 'https://' || repeat('x', 493)",
     ]),
-    ("users_birth_date_range", &["UPDATE users SET birth_date = '1849-12-31'"]),
+    ("users_birth_date_length", &["UPDATE users SET birth_date = '1849-12-31'"]),
     ("users_status_known", &[
         "UPDATE users SET status = 'ACTIVE'",
         "UPDATE users SET status = ''",
@@ -251,11 +254,7 @@ const BROKEN: &[(&str, &[&str])] = &[
         "UPDATE profiles SET timezone = 'Europe/Vienna; DROP TABLE users'",
         "UPDATE profiles SET timezone = repeat('x', 65)",
     ]),
-    ("profiles_coaching_goals_object", &[
-        "UPDATE profiles SET coaching_goals = '[]'",
-        "UPDATE profiles SET coaching_goals = 'null'",
-    ]),
-    ("profiles_coaching_goals_size", &["UPDATE profiles SET coaching_goals = jsonb_build_object('a', repeat('x', 32760))"]),
+    ("profiles_coaching_goals_length", &["UPDATE profiles SET coaching_goals = convert_to(repeat('x', 32769), 'UTF8')"]),
     ("profiles_preferred_coaching_style_known", &["UPDATE profiles SET preferred_coaching_style = 'strict'"]),
     ("profiles_session_frequency_known", &["UPDATE profiles SET session_frequency = 'yearly'"]),
     ("profiles_notification_frequency_known", &["UPDATE profiles SET notification_frequency = 'hourly'"]),
@@ -346,13 +345,16 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("user_roles_user_id_fkey", &["UPDATE user_roles SET user_id = gen_random_uuid()"]),
     ("user_roles_role_id_fkey", &["UPDATE user_roles SET role_id = gen_random_uuid()"]),
     ("user_roles_assigned_by_fkey", &["UPDATE user_roles SET assigned_by = gen_random_uuid()"]),
+    ("unsealed_values_pkey", &["UPDATE unsealed_values SET place = 'users.birth_date', row_id = '00000000-0000-0000-0000-000000000001'"]),
+    ("unsealed_values_user_id_fkey", &["UPDATE unsealed_values SET user_id = gen_random_uuid()"]),
+    ("unsealed_values_place_known", &["UPDATE unsealed_values SET place = 'users.email'"]),
     ("sessions_pkey", &["UPDATE sessions SET id = '00000000-0000-0000-0000-000000000005'"]),
     ("sessions_user_id_fkey", &["UPDATE sessions SET user_id = gen_random_uuid()"]),
     ("sessions_refresh_token_hash_key", &["UPDATE sessions SET refresh_token_hash = decode(repeat('05', 32), 'hex')"]),
     ("sessions_refresh_token_hash_length", &["UPDATE sessions SET refresh_token_hash = decode(repeat('05', 31), 'hex')"]),
     ("sessions_successor_salt_length", &["UPDATE sessions SET successor_salt = 'salt'"]),
-    ("sessions_ip_address_length", &["UPDATE sessions SET ip_address = repeat('x', 46)"]),
-    ("sessions_user_agent_length", &["UPDATE sessions SET user_agent = repeat('ä', 513)"]),
+    ("sessions_ip_address_length", &["UPDATE sessions SET ip_address = convert_to(repeat('x', 129), 'UTF8')"]),
+    ("sessions_user_agent_length", &["UPDATE sessions SET user_agent = convert_to(repeat('x', 2177), 'UTF8')"]),
     ("sessions_expires_at_bound", &["UPDATE sessions SET expires_at = created_at + INTERVAL '30 days 1 second'"]),
     ("sessions_revoked_reason_known", &["UPDATE sessions SET revoked_at = now(), revoked_reason = 'whim'"]),
     ("sessions_methods_known", &["UPDATE sessions SET methods = '{password,luck}'"]),
@@ -594,7 +596,7 @@ async fn what_the_constraints_are_not_there_for_goes_through() {
     let db = with_rows().await;
     db.sql(
         "UPDATE users SET email = 'Ada@Example.org', username = 'ADA' WHERE username = 'ada';
-        UPDATE users SET auth_token = auth_token, full_name = repeat('ä', 255), birth_date = '1850-01-01';
+        UPDATE users SET auth_token = auth_token, full_name = repeat('ä', 255), birth_date = decode(repeat('0c', 39), 'hex');
         UPDATE users SET username = NULL;
         UPDATE profiles SET bio = repeat('🦊', 500), language = 'zh-Hant-TW';
         UPDATE backgrounds SET software_tools = array_fill('x'::text, ARRAY[200]), hardware_setup = NULL;
@@ -605,7 +607,7 @@ async fn what_the_constraints_are_not_there_for_goes_through() {
         UPDATE roles SET name = 'Writer' WHERE NOT is_system;
         DELETE FROM permissions WHERE NOT is_system;
         DELETE FROM roles WHERE NOT is_system;
-        UPDATE sessions SET user_agent = repeat('x', 512), revoked_at = now(), revoked_reason = 'logout';
+        UPDATE sessions SET user_agent = convert_to(repeat('x', 2176), 'UTF8'), revoked_at = now(), revoked_reason = 'logout';
         INSERT INTO signing_keys SELECT gen_random_uuid(), algorithm, private_key, created_at, signs_from FROM signing_keys;",
     )
     .await;

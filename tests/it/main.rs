@@ -66,6 +66,7 @@ mod rights;
 mod role_changes;
 mod roles;
 mod schema;
+mod sealed;
 mod server;
 mod session;
 mod signing_key;

@@ -1,7 +1,6 @@
 //! `bench …`: fills a database with made-up accounts, and measures the lists of them.
 
 mod people;
-mod progress;
 mod seed;
 mod users;
 

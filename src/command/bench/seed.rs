@@ -15,8 +15,8 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use crate::command::bench::people::{Person, World};
-use crate::command::bench::progress::Progress;
 use crate::command::database::Database;
+use crate::command::progress::Progress;
 use crate::command::user::read_password;
 
 /// Bytes sent at a time.

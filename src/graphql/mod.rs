@@ -10,6 +10,7 @@ pub mod directive;
 pub mod document;
 pub mod email;
 pub mod error;
+mod export;
 pub mod handler;
 pub mod identity;
 pub mod live;
@@ -72,6 +73,7 @@ pub struct Mutation(
     two_factor::TwoFactorMutation,
     email::EmailMutation,
     account::AccountMutation,
+    export::ExportMutation,
     profile::ProfileMutation,
     role::RoleMutation,
     permission::PermissionMutation,

@@ -24,6 +24,8 @@ text_enum! {
         AccountReactivated = "account_reactivated",
         /// Wrong passwords and codes that shut somebody out were forgotten.
         AccountUnlocked = "account_unlocked",
+        /// Everything kept about the account was exported.
+        DataExported = "data_exported",
         /// The account moved to another mail address, or back.
         EmailChanged = "email_changed",
         /// A move to another mail address was asked for.

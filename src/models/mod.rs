@@ -7,6 +7,7 @@ pub mod cleaning;
 pub mod credentials;
 pub mod data_key;
 pub mod email_change;
+pub mod export;
 pub mod identity;
 pub mod job;
 pub mod known_device;

@@ -25,6 +25,8 @@ const CONFIRMATIONS: u32 = 30;
 const REFRESHES: u32 = 120;
 /// How many refusals of an account in an hour go into the audit trail; the log has all of them.
 const REFUSALS: u32 = 60;
+/// How many exports an account may ask for in an hour: each reads everything about it.
+const EXPORTS: u32 = 10;
 /// The longest wait.
 const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(15);
 
@@ -50,6 +52,8 @@ pub enum Limit {
     Invitation,
     /// Beginning or ending a sign-in with a provider, for each network.
     OAuth,
+    /// Exporting everything about an account, for each account.
+    Export,
     /// Writing down what an account may not do, for each account.
     Refusal,
 }
@@ -113,6 +117,7 @@ pub async fn wait(
             rates.oauth_per_network,
             TimeDelta::minutes(15),
         ),
+        Limit::Export => (key(&["export", &subject]), EXPORTS, hour),
         Limit::Refusal => (key(&["refusal", &subject]), REFUSALS, hour),
     };
     let Some(budget) = Budget::new(burst, period) else {

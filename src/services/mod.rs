@@ -14,6 +14,7 @@ pub mod data_keys;
 pub mod days;
 pub mod devices;
 pub mod email;
+pub mod export;
 pub mod identity;
 pub mod invitation;
 pub mod json;

@@ -25,7 +25,7 @@ use Outcome::{Allowed as A, Forbidden as F, Unauthenticated as U};
 /// A root field, a document that uses it, and what comes of it for nobody, an account that has not
 /// proved its address, a user, a moderator and an administrator. `ID` stands for the id of another
 /// account, `ROLE` for that of the role `moderator`.
-pub const FIELDS: [(&str, &str, [Outcome; 5]); 64] = [
+pub const FIELDS: [(&str, &str, [Outcome; 5]); 65] = [
     (
         "Query.auditEvents",
         "{ auditEvents(first: 1) { nodes { action } } }",
@@ -183,6 +183,11 @@ pub const FIELDS: [(&str, &str, [Outcome; 5]); 64] = [
     (
         "Mutation.deactivateAccount",
         "mutation { deactivateAccount(input: { password: \"x\" }) { errors { code } } }",
+        [U, U, A, A, A],
+    ),
+    (
+        "Mutation.exportMyData",
+        "mutation { exportMyData { errors { code } } }",
         [U, U, A, A, A],
     ),
     (

@@ -19,6 +19,7 @@ mod document;
 mod email_change;
 mod email_undo;
 mod errors;
+mod export;
 mod headers;
 mod http;
 mod invitation;

@@ -27,6 +27,7 @@ use crate::models::data_key::{InstallationKey, WrappedKey};
 use crate::models::signing_key::{NewSigningKey, SigningKey};
 use crate::provider::Providers;
 use crate::scalar::DateTime;
+use crate::webhook::Webhooks;
 
 /// How long after a search for a key that was not there nobody searches again.
 const SEARCH_PAUSE: TimeDelta = TimeDelta::seconds(1);
@@ -56,6 +57,8 @@ pub struct App {
     pub mailer: Mailer,
     /// With whom people may sign in elsewhere.
     pub providers: Providers,
+    /// Which services are told of accounts.
+    pub webhooks: Webhooks,
     /// What time it is.
     pub clock: Clock,
     /// Tasks that outlive the request that began them; waited for when the server stops.
@@ -105,6 +108,7 @@ impl App {
             Mailer::Held
         };
         let providers = Providers::new(&config.providers)?;
+        let webhooks = Webhooks::new(&config)?;
         let live = Live::new(
             config.http.live_connections,
             config.http.live_connections_per_account,
@@ -122,6 +126,7 @@ impl App {
             live,
             mailer,
             providers,
+            webhooks,
             clock,
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),

@@ -3,6 +3,8 @@
 use std::ops::Deref;
 
 use async_graphql::{InputType, InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{NaiveDate, SecondsFormat, Utc};
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::expression::AsExpression;
@@ -10,6 +12,13 @@ use diesel::pg::{Pg, PgValue};
 use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The global id of an object: base64url of the name of its type and its UUID.
+#[must_use]
+pub fn global_id(kind: &str, id: Uuid) -> String {
+    URL_SAFE_NO_PAD.encode([kind.as_bytes(), id.as_bytes()].concat())
+}
 
 /// Stores the newtype `$name` as its inner `$inner`, under the SQL type `$sql`.
 macro_rules! stored_as {

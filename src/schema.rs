@@ -97,6 +97,9 @@ diesel::table! {
         last_error -> Nullable<Text>,
         failed_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
+        endpoint -> Nullable<Text>,
+        account_id -> Nullable<Uuid>,
+        sequence -> Nullable<Int8>,
     }
 }
 
@@ -423,6 +426,22 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    webhook_endpoints (name) {
+        name -> Text,
+        created_at -> Timestamptz,
+        retired_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    webhook_sequences (user_id) {
+        user_id -> Uuid,
+        last -> Int8,
+        transaction_id -> Int8,
+    }
+}
+
 diesel::joinable!(backgrounds -> users (user_id));
 diesel::joinable!(data_keys -> users (user_id));
 diesel::joinable!(email_changes -> users (user_id));
@@ -488,4 +507,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     username_reservations,
     users,
     verification_tokens,
+    webhook_endpoints,
+    webhook_sequences,
 );

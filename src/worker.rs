@@ -1,5 +1,5 @@
-//! Carries out the queue: claims jobs, calls their service, deletes or puts them back. It decides
-//! nothing of what a job does.
+//! Carries out the queues: claims jobs, calls their service, deletes or puts them back, and sends events to
+//! other services. It decides nothing of what a job does.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -14,10 +14,13 @@ use crate::error::{Error, Result};
 use crate::mail::{Mailer, Undeliverable};
 use crate::models::job::{Claimed, Job};
 use crate::scalar::DateTime;
-use crate::services::mails;
+use crate::services::{mails, webhook};
 
 /// Least number of jobs carried out at once.
 const WORKERS: usize = 2;
+/// Events that one service gets at once from this server. They are workers of their own, so that a service
+/// that hangs holds up neither mails nor other services.
+const SENDERS: usize = 4;
 /// How long a worker holds a job; whoever has not ended by then counts as dead.
 const LEASE: TimeDelta = TimeDelta::seconds(60);
 /// How long a job may take; ends well before its lease.
@@ -33,8 +36,17 @@ pub fn start(app: &App) {
     // One that waits for a mail server that hangs leaves the others to the rest of the queue.
     let workers = match app.mailer {
         Mailer::Smtp(_) => WORKERS.max(app.config.mail.smtp_connections),
-        Mailer::Inbox(_) | Mailer::Held => WORKERS,
+        Mailer::Inbox(_) => WORKERS,
+        Mailer::Held => 0,
     };
+    let mut wakes = vec![Arc::clone(&wake)];
+    for endpoint in 0..app.webhooks.endpoints().len() {
+        let wake = Arc::new(Notify::new());
+        for _ in 0..SENDERS {
+            start_sender(app, endpoint, Arc::clone(&wake));
+        }
+        wakes.push(wake);
+    }
     for _ in 0..workers {
         let (app, wake) = (app.clone(), Arc::clone(&wake));
         let tasks = app.tasks.clone();
@@ -57,7 +69,7 @@ pub fn start(app: &App) {
         loop {
             tokio::select! {
                 () = app.shutdown.cancelled() => return,
-                ended = listen(&app, &wake) => if let Err(error) = ended {
+                ended = listen(&app, &wakes) => if let Err(error) = ended {
                     tracing::warn!(error = %error, "Lost the queue's notifications: {error:#}");
                 },
             }
@@ -67,16 +79,59 @@ pub fn start(app: &App) {
     });
 }
 
-async fn listen(app: &App, wake: &Notify) -> anyhow::Result<()> {
+/// Starts a sender of the endpoint at that place in the settings.
+fn start_sender(app: &App, endpoint: usize, wake: Arc<Notify>) {
+    let (app, tasks) = (app.clone(), app.tasks.clone());
+    tasks.spawn(async move {
+        while let Some(endpoint) = app.webhooks.endpoints().get(endpoint) {
+            loop {
+                if app.shutdown.is_cancelled() {
+                    return;
+                }
+                match webhook::deliver_next(&app, endpoint).await {
+                    // There may be more of them than one can send.
+                    Ok(true) => wake.notify_one(),
+                    Ok(false) => break,
+                    Err(error) => {
+                        tracing::warn!(error = ?error, "The queue of webhooks cannot be used");
+                        break;
+                    }
+                }
+            }
+            tokio::select! {
+                () = wake.notified() => {}
+                () = tokio::time::sleep(POLL) => {}
+                () = app.shutdown.cancelled() => {}
+            }
+        }
+    });
+}
+
+async fn listen(app: &App, wakes: &[Arc<Notify>]) -> anyhow::Result<()> {
+    let wake = || wakes.iter().for_each(|wake| wake.notify_one());
     let mut conn = app.db.listen("jobs").await?;
     // Whatever came while nobody listened.
-    wake.notify_one();
+    wake();
     let mut notifications = std::pin::pin!(conn.notifications_stream());
     while let Some(notification) = notifications.next().await {
         notification?;
-        wake.notify_one();
+        wake();
     }
     anyhow::bail!("the database closed the connection")
+}
+
+/// Sends events until none is due; gives how many were begun.
+///
+/// # Errors
+/// If the queue cannot be read or written. An event that is not taken is no error: it is put back.
+pub async fn deliver_due(app: &App) -> Result<usize> {
+    let mut begun = 0;
+    for endpoint in app.webhooks.endpoints() {
+        while webhook::deliver_next(app, endpoint).await? {
+            begun += 1;
+        }
+    }
+    Ok(begun)
 }
 
 /// Carries out jobs until none is due; gives how many were begun.

@@ -9,6 +9,7 @@ mod progress;
 mod role;
 mod serve;
 mod user;
+mod webhook;
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -67,6 +68,11 @@ enum Command {
     Mail {
         #[command(subcommand)]
         action: mail::Mail,
+    },
+    /// Work with events for other services
+    Webhook {
+        #[command(subcommand)]
+        action: webhook::Webhook,
     },
     /// Fill a database with made-up accounts, and measure
     Bench {
@@ -131,6 +137,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
                 Command::Audit { action } => audit::run(config, action).await,
                 Command::Bench { action } => bench::run(config, action).await,
                 Command::Mail { action } => mail::run(config, action).await,
+                Command::Webhook { action } => webhook::run(config, action).await,
                 Command::Schema { .. } | Command::Config { .. } => Ok(()),
             }
         }

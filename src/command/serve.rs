@@ -3,11 +3,11 @@
 use std::io::{self, Write as _};
 use std::pin::pin;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use cardea::app::App;
 use cardea::clock::Clock;
 use cardea::config::Config;
-use cardea::services::{audit_chain, sealed};
+use cardea::services::{audit_chain, sealed, webhook};
 use cardea::{http, listener, schedule, worker};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -49,9 +49,12 @@ pub(super) async fn serve(mut config: Config) -> anyhow::Result<()> {
         let router = http::router(app.clone())?;
         listener::start(&app);
         schedule::start(&app);
-        if app.mailer.sends() {
-            worker::start(&app);
-        } else {
+        // Before anything can change.
+        if let Err(error) = webhook::register(&app).await {
+            bail!("the webhooks could not be set: {error:?}");
+        }
+        worker::start(&app);
+        if !app.mailer.sends() {
             tracing::warn!("No way to send mails is configured: they wait in the queue");
         }
         // Whoever started the server may have closed its output.

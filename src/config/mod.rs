@@ -11,6 +11,7 @@ mod problems;
 mod providers;
 mod rates;
 mod two_factor;
+mod webhooks;
 
 pub use effective::Page;
 
@@ -31,6 +32,7 @@ pub use passkeys::PasskeyConfig;
 pub use providers::{ProviderConfig, ProviderKind, ProviderSettings, RedirectUris};
 pub use rates::RateConfig;
 pub use two_factor::{SealConfig, TwoFactorConfig, TwoFactorRequirement};
+pub use webhooks::{WebhookConfig, WebhookSettings};
 
 /// The settings of a server.
 #[derive(Args, Clone, Debug)]
@@ -124,6 +126,9 @@ pub struct Config {
     #[command(flatten)]
     #[expect(missing_docs, reason = "said at the type")]
     pub audit: AuditConfig,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "said at the type")]
+    pub webhooks: WebhookConfig,
 }
 
 /// What the server is for.

@@ -5,3 +5,4 @@ pub mod passkey;
 pub mod password;
 pub mod seal;
 pub mod token;
+pub mod webhook;

@@ -18,6 +18,7 @@ use crate::models::permission::{Permission, SystemPermission};
 use crate::models::role::Role;
 use crate::models::session::Session;
 use crate::models::user::User;
+use crate::scalar::global_id;
 
 /// Anything a client cache can store under one key.
 #[derive(Interface, Clone)]
@@ -88,7 +89,7 @@ impl Kind {
     /// The global id of the object `id` of this type: base64url of the type's name and the UUID.
     #[must_use]
     pub fn id(self, id: Uuid) -> ID {
-        ID(URL_SAFE_NO_PAD.encode([self.name().as_bytes(), id.as_bytes()].concat()))
+        ID(global_id(self.name(), id))
     }
 
     /// The UUID in a global id of this type; `None` for anything else.

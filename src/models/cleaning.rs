@@ -12,7 +12,7 @@ use crate::scalar::DateTime;
 pub enum Ending {
     /// Moves to another address, by when they were asked for.
     EmailChanges,
-    /// Mails that were given up.
+    /// Mails and events that were given up.
     FailedJobs,
     /// Devices, by their last sign-in.
     KnownDevices,
@@ -46,11 +46,13 @@ pub enum Ending {
     TwoFactorChallenges,
     /// Mailed tokens, by their end.
     VerificationTokens,
+    /// Events for services that are told no more, by when that began.
+    WebhookEvents,
 }
 
 impl Ending {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::EmailChanges,
         Self::FailedJobs,
         Self::KnownDevices,
@@ -70,6 +72,7 @@ impl Ending {
         Self::TrustedDevices,
         Self::TwoFactorChallenges,
         Self::VerificationTokens,
+        Self::WebhookEvents,
     ];
 
     /// Removes up to `most` rows that ended before `before`; gives how many.
@@ -102,6 +105,10 @@ impl Ending {
             Self::TrustedDevices => ("trusted_devices", "expires_at < $1"),
             Self::TwoFactorChallenges => ("two_factor_challenges", "expires_at < $1"),
             Self::VerificationTokens => ("verification_tokens", "expires_at < $1"),
+            Self::WebhookEvents => (
+                "jobs",
+                "endpoint IN (SELECT name FROM webhook_endpoints WHERE retired_at < $1)",
+            ),
         };
         // Rows that somebody works with are left for the next time. The condition stands twice: a
         // row may have got another life between being found and being removed.

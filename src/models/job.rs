@@ -184,9 +184,9 @@ impl Job {
     /// # Errors
     /// If the database cannot answer.
     pub async fn unsent_mails(conn: &mut Conn) -> QueryResult<Vec<Unsent>> {
-        // Every job so far is one.
         diesel::sql_query(
-            "SELECT id, payload, attempts, run_at, last_error, failed_at FROM jobs ORDER BY created_at, id",
+            "SELECT id, payload, attempts, run_at, last_error, failed_at FROM jobs \
+             WHERE endpoint IS NULL ORDER BY created_at, id",
         )
         .load(conn)
         .await
@@ -247,7 +247,8 @@ impl Job {
         .map(drop)
     }
 
-    /// Takes up to `most` due jobs for the time of `lease`; no other worker gets them meanwhile.
+    /// Takes up to `most` due jobs for the time of `lease`; no other worker gets them meanwhile. Events for
+    /// other services are a queue of their own (`models/webhook.rs`).
     ///
     /// # Errors
     /// If the database cannot answer.
@@ -261,7 +262,7 @@ impl Job {
         // it compares, and each time it takes up to `most` others.
         diesel::sql_query(
             "WITH due AS MATERIALIZED ( \
-                 SELECT id FROM jobs WHERE failed_at IS NULL AND run_at <= $1 \
+                 SELECT id FROM jobs WHERE failed_at IS NULL AND endpoint IS NULL AND run_at <= $1 \
                  AND (locked_until IS NULL OR locked_until <= $1) \
                  ORDER BY run_at, id LIMIT $3 FOR UPDATE SKIP LOCKED \
              ) \

@@ -31,6 +31,7 @@ pub mod unsealed_value;
 pub mod user;
 pub mod user_page;
 pub mod verification_token;
+pub mod webhook;
 
 /// An enum that is kept as text and shown as a GraphQL enum; the doc comments are API text.
 macro_rules! text_enum {

@@ -1,4 +1,4 @@
-//! Requests to providers: short, small, without redirects, and to no place inside the network that the
+//! Requests to providers and to services that are told of accounts: short, small, without redirects, and to no place inside the network that the
 //! operator did not name.
 
 use std::future::Future;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
-use hyper::{Method, Request, StatusCode};
+use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -92,6 +92,12 @@ pub struct Http {
     public: Client<HttpsConnector<HttpConnector<PublicNames>>, Full<Bytes>>,
 }
 
+impl Default for Http {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Http {
     /// One that has no connection yet.
     #[must_use]
@@ -143,6 +149,29 @@ impl Http {
             .finish();
         let (status, body) = self.ask(Method::POST, endpoint, proof, Some(form)).await?;
         Ok((status, serde_json::from_slice(&body).ok()))
+    }
+
+    /// What a service says to an event: its status and headers. The rest of the answer is not read.
+    ///
+    /// # Errors
+    /// Why there is no answer, without the address, which may be a secret.
+    pub async fn tell(
+        &self,
+        url: &Url,
+        headers: [(&str, String); 3],
+        body: String,
+    ) -> Result<(StatusCode, HeaderMap), String> {
+        let mut request = Request::post(url.as_str())
+            .header(CONTENT_TYPE, "application/json")
+            .header(USER_AGENT, "cardea");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let request = request.body(Full::new(Bytes::from(body)));
+        let request = request.map_err(|_| "its address cannot be asked".to_owned())?;
+        let response = self.anywhere.request(request).await;
+        let response = response.map_err(|error| chain(&error))?;
+        Ok((response.status(), response.headers().clone()))
     }
 
     async fn ask(

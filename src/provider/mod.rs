@@ -2,7 +2,7 @@
 
 mod apple;
 mod github;
-mod http;
+pub mod http;
 mod id_token;
 mod oidc;
 

@@ -85,7 +85,9 @@ fn kept(app: &App, ending: Ending) -> TimeDelta {
         | Ending::TrustedDevices
         | Ending::TwoFactorChallenges => TimeDelta::zero(),
         Ending::PendingSecrets => two_factor::SETUP_LIFETIME,
-        Ending::VerificationTokens | Ending::FailedJobs => TimeDelta::days(30),
+        Ending::VerificationTokens | Ending::FailedJobs | Ending::WebhookEvents => {
+            TimeDelta::days(30)
+        }
     }
 }
 

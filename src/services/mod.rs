@@ -43,3 +43,4 @@ pub mod statistics;
 pub mod two_factor;
 pub mod users;
 pub mod validate;
+pub mod webhook;

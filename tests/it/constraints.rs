@@ -68,6 +68,11 @@ const ROWS: &str = "
         (decode(repeat('10', 32), 'hex'), 'registration', '00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-000000000005', '{}', now(), now()),
         (decode(repeat('11', 32), 'hex'), 'sign_in', '00000000-0000-0000-0000-000000000001', NULL, '{}', now(), now());
     INSERT INTO jobs (id, payload, run_at, created_at) VALUES ('00000000-0000-0000-0000-000000000009', '{}', now(), now());
+    INSERT INTO jobs (id, payload, run_at, created_at, endpoint, account_id, sequence) VALUES
+        ('00000000-0000-0000-0000-000000000041', '{}', now(), now(), 'crm', '00000000-0000-0000-0000-000000000041', 1),
+        ('00000000-0000-0000-0000-000000000042', '{}', now(), now(), 'crm', '00000000-0000-0000-0000-000000000041', 2);
+    INSERT INTO webhook_endpoints (name, created_at, retired_at) VALUES ('crm', now(), now());
+    INSERT INTO webhook_sequences (user_id, last, transaction_id) VALUES ('00000000-0000-0000-0000-000000000041', 2, 1);
     INSERT INTO rate_limits (key, full_at) VALUES (decode(repeat('0a', 32), 'hex'), now());
     INSERT INTO signing_keys (id, algorithm, private_key, created_at, signs_from) VALUES ('00000000-0000-0000-0000-00000000000b', 'EdDSA', decode(repeat('0b', 48), 'hex'), now(), now());
     INSERT INTO identities (id, user_id, provider, issuer, subject, linked_at, last_used_at) VALUES
@@ -390,6 +395,13 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("jobs_pkey", &["INSERT INTO jobs SELECT * FROM jobs"]),
     ("jobs_payload_object", &["UPDATE jobs SET payload = '[]'"]),
     ("jobs_attempts_positive", &["UPDATE jobs SET attempts = -1"]),
+    ("jobs_event_whole", &["UPDATE jobs SET endpoint = NULL WHERE endpoint = 'crm'", "UPDATE jobs SET account_id = NULL WHERE endpoint = 'crm'", "UPDATE jobs SET sequence = 1 WHERE endpoint IS NULL"]),
+    ("jobs_sequence_positive", &["UPDATE jobs SET sequence = 0 WHERE endpoint = 'crm'"]),
+    ("jobs_event_key", &["UPDATE jobs SET sequence = 3 WHERE endpoint = 'crm'"]),
+    ("webhook_endpoints_pkey", &["INSERT INTO webhook_endpoints SELECT * FROM webhook_endpoints"]),
+    ("webhook_endpoints_name_form", &["UPDATE webhook_endpoints SET name = ''", "UPDATE webhook_endpoints SET name = 'CRM'", "UPDATE webhook_endpoints SET name = repeat('x', 33)"]),
+    ("webhook_sequences_pkey", &["INSERT INTO webhook_sequences SELECT * FROM webhook_sequences"]),
+    ("webhook_sequences_last_positive", &["UPDATE webhook_sequences SET last = 0"]),
     ("jobs_last_error_length", &["UPDATE jobs SET last_error = repeat('x', 2001)"]),
 
     ("passkeys_pkey", &["UPDATE passkeys SET id = '00000000-0000-0000-0000-00000000000e'"]),
@@ -474,6 +486,12 @@ const TRIGGERS: &[(&str, &str)] = &[
     ("permissions_system_delete", "permissions_system_protected"),
     // Tells of jobs; `migrations` has its test.
     ("jobs_notify", ""),
+    // Tell other services of accounts; `webhook_events` has their tests.
+    ("backgrounds_webhooks", ""),
+    ("personalizations_webhooks", ""),
+    ("profiles_webhooks", ""),
+    ("user_roles_webhooks", ""),
+    ("users_webhooks", ""),
     // Tells of keys; `signing_key` has its test.
     ("signing_keys_notify", ""),
     // Tell of access that ends; `two_servers` has their tests.

@@ -67,11 +67,17 @@ const LAYERS: &[Layer] = &[
         crates: &["axum", "diesel", "diesel_async"],
     },
     Layer {
+        paths: &["webhook.rs"],
+        only: Some(&["config", "crypto::webhook", "provider::http"]),
+        ours: &[],
+        crates: &["axum", "diesel", "diesel_async"],
+    },
+    Layer {
         paths: &["models"],
         only: None,
         ours: &[
             "app", "services", "auth", "graphql", "http", "listener", "worker", "mail", "config",
-            "provider",
+            "provider", "webhook",
         ],
         crates: &["axum"],
     },

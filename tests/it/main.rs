@@ -82,4 +82,7 @@ mod user_pages;
 mod username;
 mod users;
 mod viewer;
+mod webhook;
+mod webhook_events;
+mod webhook_operator;
 mod wire;

@@ -13,6 +13,7 @@ pub mod process;
 pub mod provider;
 pub mod python;
 pub mod raw;
+pub mod receiver;
 pub mod roles;
 pub mod served;
 pub mod server;

@@ -17,6 +17,7 @@ use anyhow::bail;
 use cardea::config::{Config, LogFormat};
 use cardea::crypto::master_key;
 use cardea::graphql::Api;
+use cardea::graphql::federation::subgraph_sdl;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
@@ -99,7 +100,11 @@ enum Migrate {
 #[derive(Subcommand, Debug)]
 enum Schema {
     /// Print schema.graphql
-    Print,
+    Print {
+        /// As a subgraph of Apollo Federation, for its gateways
+        #[arg(long)]
+        subgraph: bool,
+    },
 }
 
 #[derive(Subcommand, Debug)]
@@ -116,10 +121,16 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
     let Cli { config, command } = cli;
     match command.unwrap_or(Command::Serve) {
         Command::Schema {
-            action: Schema::Print,
+            action: Schema::Print { subgraph },
         } => {
+            let plain = Api::new()?.sdl();
+            let sdl = if subgraph {
+                subgraph_sdl(&plain)
+            } else {
+                plain
+            };
             // A reader that has seen enough closes the pipe, which is no failure.
-            let _ = std::io::stdout().write_all(Api::new()?.sdl().as_bytes());
+            let _ = std::io::stdout().write_all(sdl.as_bytes());
             Ok(())
         }
         Command::Config {

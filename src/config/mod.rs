@@ -320,6 +320,9 @@ pub struct HttpConfig {
     /// Answer introspection [default: true in development, false in production]
     #[arg(long, env = "CARDEA_INTROSPECTION", value_name = "BOOL", global = true)]
     pub introspection: Option<bool>,
+    /// Be a subgraph of Apollo Federation: answer what a gateway asks
+    #[arg(long, env = "CARDEA_FEDERATION", default_value_t = false, action = ArgAction::Set, value_name = "BOOL", global = true)]
+    pub federation: bool,
     /// Most bytes of a request's body
     #[arg(
         long,

@@ -171,8 +171,8 @@ async fn run(
     request: Request,
     turns: Turns,
 ) -> Result<async_graphql::Response, Refused> {
-    let schema = api.schema.clone();
-    let resolvers = async move { turns.run(schema.execute(request)).await };
+    let api = api.clone();
+    let resolvers = async move { turns.run(api.execute(request)).await };
     let mut task = app.tasks.spawn(resolvers.in_current_span());
     match tokio::time::timeout(app.config.request_timeout(), &mut task).await {
         Ok(Ok(response)) => Ok(response),

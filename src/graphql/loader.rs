@@ -83,6 +83,7 @@ impl Loaders {
         self.0.clear::<AuditEventById>();
         self.0.clear::<DataKeyOf>();
         self.0.clear::<UserById>();
+        self.0.clear::<UserByUuid>();
         self.0.clear::<ProfileOf>();
         self.0.clear::<BackgroundOf>();
         self.0.clear::<PersonalizationOf>();
@@ -151,6 +152,10 @@ relation! {
 relation! {
     /// An account by its id.
     one UserById -> User, id, |conn, ids, _now| User::by_ids(conn, &ids).await?
+}
+relation! {
+    /// An account by the UUID that other systems know it by.
+    one UserByUuid -> User, auth_token, |conn, uuids, _now| User::by_auth_tokens(conn, &uuids).await?
 }
 relation! {
     /// The profile of an account.

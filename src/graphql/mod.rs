@@ -11,6 +11,7 @@ pub mod document;
 pub mod email;
 pub mod error;
 mod export;
+pub mod federation;
 pub mod handler;
 pub mod identity;
 pub mod live;
@@ -42,11 +43,12 @@ pub mod witness;
 
 use std::sync::Arc;
 
-use async_graphql::MergedObject;
+use async_graphql::{MergedObject, ObjectType, Request, Response, SchemaBuilder};
 use uuid::Uuid;
 
 use crate::error::{GeneralError, InvalidValueError, TooManyAttemptsError};
 use access::{AccessLayer, SharedRules};
+use federation::{SubgraphSdl, subgraph_sdl};
 use sdl::Rules;
 use subscription::Subscription;
 
@@ -61,6 +63,21 @@ pub struct Query(
     session::SessionQuery,
     statistics::StatisticsQuery,
     audit::AuditQuery,
+);
+
+/// Everything that can be read where the server is a subgraph.
+#[derive(MergedObject, Default)]
+#[graphql(name = "Query")]
+pub struct FederatedQuery(
+    viewer::ViewerQuery,
+    user::UserQuery,
+    role::RoleQuery,
+    permission::PermissionQuery,
+    node::NodeQuery,
+    session::SessionQuery,
+    statistics::StatisticsQuery,
+    audit::AuditQuery,
+    federation::FederationQuery,
 );
 
 /// Everything that can be changed.
@@ -89,6 +106,8 @@ pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
 pub struct Api {
     /// The schema.
     pub schema: Schema,
+    /// The same with what gateways ask, where that is on. Subscriptions do not go through it.
+    federated: Option<async_graphql::Schema<FederatedQuery, Mutation, Subscription>>,
     rules: SharedRules,
 }
 
@@ -99,22 +118,42 @@ impl Api {
     /// If a directive does not say what it must.
     pub fn new() -> anyhow::Result<Self> {
         let rules = SharedRules::default();
-        let schema = Schema::build(Query::default(), Mutation::default(), Subscription)
-            .register_output_type::<InvalidValueError>()
-            .register_output_type::<TooManyAttemptsError>()
-            .register_output_type::<GeneralError>()
-            .override_output_type_description::<Uuid>(
-                "A 128-bit identifier in its 36-character lower-case form.",
-            )
-            .data(Arc::clone(&rules))
-            .extension(AccessLayer(Arc::clone(&rules)))
-            .disable_suggestions()
-            .finish();
+        let schema = build::<Query>(&rules).finish();
         let parsed = Rules::parse(&schema.sdl_with_options(sdl::options()))?;
-        rules
-            .set(parsed)
-            .map_err(|_| anyhow::anyhow!("the rules are set once"))?;
-        Ok(Self { schema, rules })
+        set(&rules, parsed)?;
+        Ok(Self {
+            schema,
+            federated: None,
+            rules,
+        })
+    }
+
+    /// Builds the schema of a subgraph.
+    ///
+    /// # Errors
+    /// As [`Api::new`].
+    pub fn federated() -> anyhow::Result<Self> {
+        let rules = SharedRules::default();
+        let schema = build::<Query>(&rules).finish();
+        let told = subgraph_sdl(&schema.sdl_with_options(sdl::options()));
+        let federated = build::<FederatedQuery>(&rules)
+            .data(SubgraphSdl(told))
+            .finish();
+        let parsed = Rules::parse(&federated.sdl_with_options(sdl::options()))?;
+        set(&rules, parsed)?;
+        Ok(Self {
+            schema,
+            federated: Some(federated),
+            rules,
+        })
+    }
+
+    /// Runs a query or a mutation.
+    pub async fn execute(&self, request: Request) -> Response {
+        match &self.federated {
+            Some(federated) => federated.execute(request).await,
+            None => self.schema.execute(request).await,
+        }
     }
 
     /// What the directives say.
@@ -131,4 +170,25 @@ impl Api {
     pub fn sdl(&self) -> String {
         self.schema.sdl_with_options(sdl::options())
     }
+}
+
+fn set(rules: &SharedRules, parsed: Rules) -> anyhow::Result<()> {
+    rules
+        .set(parsed)
+        .map_err(|_| anyhow::anyhow!("the rules are set once"))
+}
+
+fn build<Q: ObjectType + Default + 'static>(
+    rules: &SharedRules,
+) -> SchemaBuilder<Q, Mutation, Subscription> {
+    async_graphql::Schema::build(Q::default(), Mutation::default(), Subscription)
+        .register_output_type::<InvalidValueError>()
+        .register_output_type::<TooManyAttemptsError>()
+        .register_output_type::<GeneralError>()
+        .override_output_type_description::<Uuid>(
+            "A 128-bit identifier in its 36-character lower-case form.",
+        )
+        .data(Arc::clone(rules))
+        .extension(AccessLayer(Arc::clone(rules)))
+        .disable_suggestions()
 }

@@ -34,8 +34,13 @@ pub fn router(app: App) -> anyhow::Result<Router> {
     if app.mailer.inbox().is_some() {
         routes = routes.merge(inbox::routes());
     }
+    let api = if app.config.http.federation {
+        Api::federated()?
+    } else {
+        Api::new()?
+    };
     Ok(routes
-        .layer(Extension(Api::new()?))
+        .layer(Extension(api))
         .layer(middleware::from_fn_with_state(app.clone(), layers::request))
         .with_state(app))
 }

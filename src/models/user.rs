@@ -175,6 +175,17 @@ impl User {
             .optional()
     }
 
+    /// The accounts that other systems know by these UUIDs.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn by_auth_tokens(conn: &mut Conn, auth_tokens: &[Uuid]) -> QueryResult<Vec<Self>> {
+        Self::query()
+            .filter(users::auth_token.eq_any(auth_tokens))
+            .load(conn)
+            .await
+    }
+
     /// Whether this username is kept for another account than `account`.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ mod email_change;
 mod email_undo;
 mod errors;
 mod export;
+mod federation;
 mod headers;
 mod http;
 mod invitation;

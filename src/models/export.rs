@@ -138,6 +138,12 @@ const PARTS: &[Part] = &[
          WHERE payload->>'user' = $1::text ORDER BY created_at, id",
     ),
     many(
+        "queuedEvents",
+        "SELECT endpoint, payload->>'type' AS type, payload->'changed' AS changed, sequence, attempts, last_error, failed_at, \
+             created_at \
+         FROM jobs WHERE account_id = $1 ORDER BY endpoint, sequence",
+    ),
+    many(
         "activity",
         "SELECT id, occurred_at, action, outcome, coalesce(actor_id = $1, false) AS by_you, coalesce(subject_id = $1, false) AS on_you, \
              CASE WHEN coalesce(actor_id, $1) = $1 THEN encode(client, 'base64') END AS sealed_client, \

@@ -52,6 +52,9 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ),
     ("data_keys", "a secret"),
     ("installation_keys", "of the installation"),
+    ("jobs.account_id", "the account, of queuedEvents"),
+    ("jobs.endpoint", "shown in queuedEvents"),
+    ("jobs.sequence", "shown in queuedEvents"),
     ("jobs.id", "of the queue"),
     ("jobs.locked_until", "of the queue"),
     (
@@ -119,6 +122,8 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("users.hashed_password", "shown as hasPassword"),
     ("users.search_text", "derived from what is shown"),
     ("verification_tokens.token_hash", "a secret"),
+    ("webhook_endpoints", "of the installation"),
+    ("webhook_sequences", "a number for each account"),
 ];
 
 /// A row in every table that has the account in it, beside what its own requests left there.
@@ -175,7 +180,7 @@ async fn no_table_and_no_column_is_forgotten() {
         WHERE table_schema = 'public' AND table_name <> '__diesel_schema_migrations'";
     let columns: Vec<String> = serde_json::from_str(&app.db.text(columns).await).expect("columns");
     let mut left_out: BTreeSet<&str> = LEFT_OUT.iter().map(|(name, _)| *name).collect();
-    let mut parts: BTreeSet<&str> = ["format", "version", "exportedAt"].into();
+    let mut parts: BTreeSet<&str> = ["format", "version", "exportedAt", "queuedEvents"].into();
     for column in &columns {
         let (table, name) = column.split_once('.').expect("a table");
         if LEFT_OUT.iter().any(|(left, _)| *left == table) {

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::services::audit_verify::{self, Checkpoint};
-use crate::services::{audit_chain, cleaning, statistics};
+use crate::services::{audit_chain, cleaning, erasure, retention, statistics};
 
 /// How often.
 const INTERVAL: Duration = Duration::from_mins(1);
+/// Accounts that nobody uses are looked for at every so many rounds: once an hour.
+const RETENTION_EVERY: u64 = 60;
 /// How often the audit trail is chained; who follows it hears of an entry so much later.
 const CHAIN_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -38,7 +40,7 @@ pub fn start(app: &App) {
     tasks.spawn(async move {
         let mut told = Vec::new();
         keep_audit(&app, &mut told).await;
-        loop {
+        for minute in 0_u64.. {
             tokio::select! {
                 () = app.shutdown.cancelled() => return,
                 () = tokio::time::sleep(INTERVAL) => {}
@@ -56,6 +58,18 @@ pub fn start(app: &App) {
             }
             if let Err(error) = cleaning::warn_of_expiry(&app).await {
                 tracing::warn!(error = ?error, "Warnings of passwords that end could not be queued");
+            }
+            match erasure::erase_due(&app).await {
+                Ok(0) => {}
+                Ok(erased) => tracing::info!("Erased {erased} accounts"),
+                Err(error) => {
+                    tracing::warn!(error = ?error, "Accounts could not be erased");
+                }
+            }
+            if minute % RETENTION_EVERY == 0
+                && let Err(error) = retention::run(&app, retention::PASS, |_, _| {}).await
+            {
+                tracing::warn!(error = ?error, "The retention could not be carried out");
             }
             keep_audit(&app, &mut told).await;
         }

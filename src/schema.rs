@@ -410,6 +410,9 @@ diesel::table! {
         closed_reason -> Nullable<Text>,
         contested -> Bool,
         search_text -> Text,
+        erases_at -> Nullable<Timestamptz>,
+        inactivity_warnings -> Int2,
+        inactivity_warned_at -> Nullable<Timestamptz>,
     }
 }
 

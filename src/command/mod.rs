@@ -6,6 +6,7 @@ mod database;
 mod keys;
 mod mail;
 mod progress;
+mod retention;
 mod role;
 mod serve;
 mod user;
@@ -74,6 +75,11 @@ enum Command {
     Webhook {
         #[command(subcommand)]
         action: webhook::Webhook,
+    },
+    /// Work with accounts that nobody uses
+    Retention {
+        #[command(subcommand)]
+        action: retention::Retention,
     },
     /// Fill a database with made-up accounts, and measure
     Bench {
@@ -146,6 +152,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
                 Command::Role { action } => role::run(config, action).await,
                 Command::Keys { action } => keys::run(config, action).await,
                 Command::Audit { action } => audit::run(config, action).await,
+                Command::Retention { action } => retention::run(config, action).await,
                 Command::Bench { action } => bench::run(config, action).await,
                 Command::Mail { action } => mail::run(config, action).await,
                 Command::Webhook { action } => webhook::run(config, action).await,

@@ -10,6 +10,7 @@ pub mod password;
 mod problems;
 mod providers;
 mod rates;
+mod retention;
 mod two_factor;
 mod webhooks;
 
@@ -31,6 +32,7 @@ pub use network::{Origins, TrustedProxies};
 pub use passkeys::PasskeyConfig;
 pub use providers::{ProviderConfig, ProviderKind, ProviderSettings, RedirectUris};
 pub use rates::RateConfig;
+pub use retention::{InactivityStages, RetentionConfig};
 pub use two_factor::{SealConfig, TwoFactorConfig, TwoFactorRequirement};
 pub use webhooks::{WebhookConfig, WebhookSettings};
 
@@ -129,6 +131,9 @@ pub struct Config {
     #[command(flatten)]
     #[expect(missing_docs, reason = "said at the type")]
     pub webhooks: WebhookConfig,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "said at the type")]
+    pub retention: RetentionConfig,
 }
 
 /// What the server is for.

@@ -120,6 +120,7 @@ impl Config {
         found.extend(self.links.problems());
         found.extend(self.two_factor.problems());
         found.extend(self.seal.problems());
+        found.extend(self.retention.problems());
         found.extend(self.providers.problems(self.production()));
         found.extend(self.webhooks.problems(self.production()));
         found

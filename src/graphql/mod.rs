@@ -9,6 +9,7 @@ pub mod cookie;
 pub mod directive;
 pub mod document;
 pub mod email;
+pub mod erasure;
 pub mod error;
 mod export;
 pub mod federation;
@@ -91,6 +92,7 @@ pub struct Mutation(
     email::EmailMutation,
     account::AccountMutation,
     export::ExportMutation,
+    erasure::ErasureMutation,
     profile::ProfileMutation,
     role::RoleMutation,
     permission::PermissionMutation,

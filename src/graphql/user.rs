@@ -104,6 +104,12 @@ impl User {
         self.email_verified_at
     }
 
+    /// Last moment at which a requested erasure can be called off; null when none is under way.
+    #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true, false))]
+    async fn erases_at(&self) -> Option<DateTime> {
+        self.erases_at
+    }
+
     /// Given name.
     async fn first_name(&self, ctx: &Context<'_>) -> Option<&str> {
         note(ctx, self.id);

@@ -97,6 +97,42 @@ pub enum Mail {
         /// For how many hours it is good.
         hours: u32,
     },
+    /// The account was closed because nobody used it.
+    AccountClosedUnused {
+        /// Where it is opened again, the token in it.
+        link: String,
+        /// For how many hours it is good.
+        hours: u32,
+        /// From when on it will be erased, if ever.
+        erased_on: Option<Date>,
+    },
+    /// The account will be erased.
+    ErasureScheduled {
+        /// When; shown in the time zone of the person.
+        at: DateTime,
+        /// Where a closed account is opened again, which calls the erasure off; none where signing in is the way.
+        link: Option<String>,
+        /// For how many hours it is good.
+        hours: u32,
+    },
+    /// A closed account will be erased, and its owner cannot open it.
+    ErasureOfClosedAccount {
+        /// When; shown in the time zone of the person.
+        at: DateTime,
+    },
+    /// The account will not be erased after all.
+    ErasureCancelled,
+    /// The account was not erased, because it is that of the last administrator.
+    ErasureImpossible,
+    /// The account was not used for long.
+    InactivityWarning {
+        /// Its last use, as far as that is kept.
+        last_used_on: Date,
+        /// From when on it will be closed, if ever.
+        closed_on: Option<Date>,
+        /// From when on it will be erased, if ever.
+        erased_on: Option<Date>,
+    },
     /// The link that opens a closed account again.
     ReactivateAccount {
         /// Where it leads, the token in it.
@@ -231,6 +267,13 @@ impl Mail {
             Self::SessionReuse => "session_reuse",
             Self::AccountClosed { link: Some(_), .. } => "account_closed",
             Self::AccountClosed { link: None, .. } => "account_closed_by_administrator",
+            Self::AccountClosedUnused { .. } => "account_closed_unused",
+            Self::ErasureScheduled { link: None, .. } => "erasure_scheduled",
+            Self::ErasureScheduled { link: Some(_), .. } => "erasure_scheduled_unused",
+            Self::ErasureOfClosedAccount { .. } => "erasure_scheduled_closed",
+            Self::ErasureCancelled => "erasure_cancelled",
+            Self::ErasureImpossible => "erasure_impossible",
+            Self::InactivityWarning { .. } => "inactivity_warning",
             Self::ReactivateAccount { .. } => "reactivate_account",
             Self::AccountReopened => "account_reopened",
             Self::TwoFactorEnabled => "two_factor_enabled",
@@ -263,6 +306,26 @@ impl Mail {
             Self::AccountClosed { link, hours } | Self::EmailChangeUndone { link, hours } => {
                 context! { link, hours }
             }
+            Self::AccountClosedUnused {
+                link,
+                hours,
+                erased_on,
+            } => context! { link, hours, erased_on => day(language, *erased_on)? },
+            Self::ErasureScheduled { at, link, hours } => {
+                context! { at => local(language, *at, timezone)?, link, hours }
+            }
+            Self::ErasureOfClosedAccount { at } => {
+                context! { at => local(language, *at, timezone)? }
+            }
+            Self::InactivityWarning {
+                last_used_on,
+                closed_on,
+                erased_on,
+            } => context! {
+                last_used_on => template::day(language, **last_used_on)?,
+                closed_on => day(language, *closed_on)?,
+                erased_on => day(language, *erased_on)?,
+            },
             Self::EmailChanged {
                 new_email_masked,
                 link,
@@ -274,11 +337,7 @@ impl Mail {
             | Self::WrongCodes { forgot_link } => context! { forgot_link },
             Self::RecoveryCodeUsed { left } => context! { left },
             Self::NewDevice { at, ip, user_agent } => {
-                // The profile takes only zones that are known.
-                let zone = timezone.parse().unwrap_or(Tz::UTC);
-                let local = at.with_timezone(&zone);
-                let zone = local.format("%Z").to_string();
-                let at = template::moment(language, local.naive_local(), &zone)?;
+                let at = local(language, *at, timezone)?;
                 let device = user_agent.as_deref().and_then(device);
                 context! { at, ip, device }
             }
@@ -290,6 +349,8 @@ impl Mail {
             }
             Self::AlreadyRegistered
             | Self::AddressInUse
+            | Self::ErasureCancelled
+            | Self::ErasureImpossible
             | Self::SessionReuse
             | Self::TwoFactorEnabled
             | Self::TwoFactorDisabled
@@ -298,4 +359,18 @@ impl Mail {
             | Self::AccountReopened => Value::UNDEFINED,
         })
     }
+}
+
+/// An instant as it is in the time zone of the person.
+fn local(language: &str, at: DateTime, timezone: &str) -> anyhow::Result<String> {
+    // The profile takes only zones that are known.
+    let zone = timezone.parse().unwrap_or(Tz::UTC);
+    let local = at.with_timezone(&zone);
+    let zone = local.format("%Z").to_string();
+    template::moment(language, local.naive_local(), &zone)
+}
+
+/// A day, if there is one.
+fn day(language: &str, day: Option<Date>) -> anyhow::Result<Option<String>> {
+    day.map(|day| template::day(language, *day)).transpose()
 }

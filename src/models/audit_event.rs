@@ -20,6 +20,8 @@ text_enum! {
         AccountCreated = "account_created",
         /// The account was closed.
         AccountDeactivated = "account_deactivated",
+        /// The account was erased, or could not be.
+        AccountErased = "account_erased",
         /// The account was opened again.
         AccountReactivated = "account_reactivated",
         /// Wrong passwords and codes that shut somebody out were forgotten.
@@ -32,8 +34,14 @@ text_enum! {
         EmailChangeRequested = "email_change_requested",
         /// The mail address was proved.
         EmailVerified = "email_verified",
+        /// The erasure of the account was called off.
+        ErasureCancelled = "erasure_cancelled",
+        /// The erasure of the account was asked for.
+        ErasureRequested = "erasure_requested",
         /// Somebody who signs in has proved one thing, and is asked for another.
         FirstFactorProved = "first_factor_proved",
+        /// The owner was warned that the account is not used.
+        InactivityWarned = "inactivity_warned",
         /// Somebody signed in, or tried to.
         Login = "login",
         /// Somebody signed out.

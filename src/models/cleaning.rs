@@ -44,6 +44,8 @@ pub enum Ending {
     TrustedDevices,
     /// Sign-ins that waited for their second factor.
     TwoFactorChallenges,
+    /// Usernames that were asked for in vain.
+    UsernameReservations,
     /// Mailed tokens, by their end.
     VerificationTokens,
     /// Events for services that are told no more, by when that began.
@@ -71,6 +73,7 @@ impl Ending {
         Self::PendingSecrets,
         Self::TrustedDevices,
         Self::TwoFactorChallenges,
+        Self::UsernameReservations,
         Self::VerificationTokens,
         Self::WebhookEvents,
     ];
@@ -104,6 +107,7 @@ impl Ending {
             ),
             Self::TrustedDevices => ("trusted_devices", "expires_at < $1"),
             Self::TwoFactorChallenges => ("two_factor_challenges", "expires_at < $1"),
+            Self::UsernameReservations => ("username_reservations", "created_at < $1"),
             Self::VerificationTokens => ("verification_tokens", "expires_at < $1"),
             Self::WebhookEvents => (
                 "jobs",

@@ -26,6 +26,7 @@ pub struct Credentials {
     pub closed_by: Option<ClosedBy>,
     pub contested: bool,
     pub last_login_at: Option<DateTime>,
+    pub erases_at: Option<DateTime>,
 }
 
 impl Credentials {
@@ -208,7 +209,7 @@ struct Warned {
 }
 
 impl User {
-    /// Counts a sign-in; `None` when the account is not active. It is dated no earlier than the one before it,
+    /// Counts a sign-in; `None` when the account is not active. Warnings that it is not used are over. It is dated no earlier than the one before it,
     /// whatever the clocks of two servers say, nor than what is rolled up.
     ///
     /// # Errors
@@ -227,6 +228,8 @@ impl User {
             .set((
                 users::last_login_at.eq(at),
                 users::login_count.eq(users::login_count + 1),
+                users::inactivity_warnings.eq(0),
+                users::inactivity_warned_at.eq(None::<DateTime>),
             ))
             .returning(Self::as_returning())
             .get_result(conn)

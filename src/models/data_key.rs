@@ -1,7 +1,7 @@
 //! The tables `data_keys` and `installation_keys`: the wrapped keys of sealed values. It unwraps none.
 
 use diesel::prelude::*;
-use diesel::sql_types::{Array, Binary, Bool, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Binary, Bool, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -49,28 +49,39 @@ impl WrappedKey {
             .await
     }
 
-    /// Keeps keys for their accounts, where those have none.
+    /// Keeps keys for their accounts, where those have none and are not gone. An account that is being erased at
+    /// this moment is waited for.
     ///
     /// # Errors
     /// If the database refuses.
     pub async fn insert_missing(conn: &mut Conn, keys: &[Self], now: DateTime) -> QueryResult<()> {
-        let rows: Vec<_> = keys
-            .iter()
-            .map(|key| {
-                (
-                    data_keys::user_id.eq(key.user_id),
-                    data_keys::wrapped_key.eq(&key.wrapped_key),
-                    data_keys::master_key_id.eq(&key.master_key_id),
-                    data_keys::created_at.eq(now),
-                )
-            })
-            .collect();
-        diesel::insert_into(data_keys::table)
-            .values(rows)
-            .on_conflict_do_nothing()
+        let users: Vec<Uuid> = keys.iter().map(|key| key.user_id).collect();
+        let wrapped: Vec<&[u8]> = keys.iter().map(|key| &*key.wrapped_key).collect();
+        let masters: Vec<&[u8]> = keys.iter().map(|key| &*key.master_key_id).collect();
+        diesel::sql_query(
+            "INSERT INTO data_keys (user_id, wrapped_key, master_key_id, created_at) \
+             SELECT keys.user_id, keys.wrapped_key, keys.master_key_id, $4 \
+             FROM unnest($1, $2, $3) AS keys (user_id, wrapped_key, master_key_id) \
+             JOIN users ON users.id = keys.user_id \
+             FOR KEY SHARE OF users ON CONFLICT DO NOTHING",
+        )
+        .bind::<Array<SqlUuid>, _>(users)
+        .bind::<Array<Binary>, _>(wrapped)
+        .bind::<Array<Binary>, _>(masters)
+        .bind::<Timestamptz, _>(now)
+        .execute(conn)
+        .await
+        .map(drop)
+    }
+
+    /// Destroys the key of this account: nothing that was sealed with it can be opened any more.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn destroy(conn: &mut Conn, user: Uuid) -> QueryResult<usize> {
+        diesel::delete(data_keys::table.find(user))
             .execute(conn)
             .await
-            .map(drop)
     }
 
     /// At most `most` keys of accounts behind `after` that a master key other than `current` wrapped, by account.

@@ -93,6 +93,28 @@ pub enum Job {
         /// The account.
         user: Uuid,
     },
+    /// Tell the owner that the account will be erased, and when.
+    ErasureScheduled {
+        /// The account.
+        user: Uuid,
+    },
+    /// Tell the owner that the account will not be erased after all.
+    ErasureCancelled {
+        /// The account.
+        user: Uuid,
+    },
+    /// Tell the owner that the account was not erased, because it is that of the last administrator.
+    ErasureImpossible {
+        /// The account.
+        user: Uuid,
+    },
+    /// Tell the owner what will become of an account that is not used.
+    InactivityWarning {
+        /// The account.
+        user: Uuid,
+        /// Which warning it is, from 1.
+        number: i16,
+    },
     /// Tell the owner that the second factor is on, or has another device.
     TwoFactorEnabled {
         /// The account.

@@ -305,7 +305,7 @@ impl Role {
             .map(|rows| rows > 0)
     }
 
-    /// How many accounts that may sign in hold `role`, `except` left out.
+    /// How many accounts that may sign in and are not to be erased hold `role`, `except` left out.
     ///
     /// # Errors
     /// If the database cannot answer.
@@ -319,6 +319,7 @@ impl Role {
             .filter(user_roles::role_id.eq(role))
             .filter(users::id.ne(except))
             .filter(users::status.eq(AccountStatus::Active))
+            .filter(users::erases_at.is_null())
             .count()
             .get_result(conn)
             .await

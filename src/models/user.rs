@@ -2,7 +2,7 @@
 
 use diesel::dsl::case_when;
 use diesel::prelude::*;
-use diesel::sql_types::Text;
+use diesel::sql_types::{Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -60,6 +60,7 @@ pub struct User {
     pub last_coaching_session: Option<DateTime>,
     pub created_at: DateTime,
     pub updated_at: DateTime,
+    pub erases_at: Option<DateTime>,
 }
 
 text_enum! {
@@ -204,26 +205,28 @@ impl User {
         Ok(owner.is_some_and(|owner| account != Some(owner)))
     }
 
-    /// Keeps this username for `account`, unless it is kept for somebody already.
+    /// Keeps this username for `account`, unless it is kept for somebody already, and those that are kept for it
+    /// from now on.
     ///
     /// # Errors
     /// If the database refuses.
     pub async fn reserve(
         conn: &mut Conn,
-        username: &str,
+        username: Option<&str>,
         account: Uuid,
         now: DateTime,
     ) -> QueryResult<()> {
-        diesel::insert_into(username_reservations::table)
-            .values((
-                username_reservations::name.eq(lower(username)),
-                username_reservations::user_id.eq(account),
-                username_reservations::created_at.eq(now),
-            ))
-            .on_conflict_do_nothing()
-            .execute(conn)
-            .await
-            .map(drop)
+        diesel::sql_query(
+            "WITH kept AS (UPDATE username_reservations SET created_at = $3 WHERE user_id = $2) \
+             INSERT INTO username_reservations (name, user_id, created_at) \
+             SELECT lower($1), $2, $3 WHERE $1 IS NOT NULL ON CONFLICT DO NOTHING",
+        )
+        .bind::<Nullable<Text>, _>(username)
+        .bind::<SqlUuid, _>(account)
+        .bind::<Timestamptz, _>(now)
+        .execute(conn)
+        .await
+        .map(drop)
     }
 
     /// Makes the address proved and, if it was pending, the account active; gives `None` if the
@@ -365,8 +368,8 @@ impl User {
         update.get_result(conn).await.optional()
     }
 
-    /// Opens the account; `None` if it is open already or gone. With `unless` it stays closed if
-    /// that is who closed it. One whose address was never proved and that has no password was an invitation, and is
+    /// Opens the account, and calls its erasure off; `None` if it is open already, gone, or past the moment of its
+    /// erasure. With `unless` it stays closed if that is who closed it. One whose address was never proved and that has no password was an invitation, and is
     /// one again.
     ///
     /// # Errors
@@ -391,8 +394,12 @@ impl User {
                 users::closed_at.eq(None::<DateTime>),
                 users::closed_by.eq(None::<ClosedBy>),
                 users::closed_reason.eq(None::<String>),
+                users::erases_at.eq(None::<DateTime>),
+                users::inactivity_warnings.eq(0),
+                users::inactivity_warned_at.eq(None::<DateTime>),
                 users::updated_at.eq(now),
             ))
+            .filter(users::erases_at.is_null().or(users::erases_at.gt(now)))
             .returning(Self::as_returning())
             .into_boxed();
         if let Some(unless) = unless {

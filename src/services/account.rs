@@ -66,19 +66,17 @@ pub async fn reactivate(
         let token = VerificationToken::consume(conn, &hash, kind, owner, now).await?;
         let token = token.ok_or_else(mails::token_rejected)?;
         let user = User::lock(conn, token.user_id).await?;
-        if !user.is_some_and(|user| user.email.eq_ignore_ascii_case(&token.email)) {
-            return Err(mails::token_rejected());
-        }
+        let user = user.filter(|user| user.email.eq_ignore_ascii_case(&token.email));
+        let erased = user.ok_or_else(mails::token_rejected)?.erases_at.is_some();
         // An administrator may have closed it meanwhile.
         let opened = User::open(conn, token.user_id, Some(ClosedBy::Admin), now).await?;
         let user = opened.ok_or_else(mails::token_rejected)?;
         devices::note(conn, client, user.id, now).await?;
         let job = Job::AccountReopened { user: user.id };
         job.enqueue(conn, now).await?;
-        Entry::from(client, AuditAction::AccountReactivated)
-            .of(user.id)
-            .record(app, conn)
-            .await?;
+        let entry = Entry::from(client, AuditAction::AccountReactivated).of(user.id);
+        let entry = calls_off(entry, erased);
+        entry.record(app, conn).await?;
         Ok(user)
     })
     .await
@@ -94,7 +92,8 @@ pub struct StatusChange {
 }
 
 /// Opens or closes somebody's account; an account that is so already stays as it is, but one that its
-/// owner closed is not theirs to open any more. Closing ends its sessions. No id names nobody.
+/// owner closed is not theirs to open any more. Closing ends its sessions; opening calls its erasure off. No id names
+/// nobody.
 ///
 /// # Errors
 /// `NOT_FOUND`, `PROTECTED` for the caller's own account and the last administrator, `INVALID_VALUE` for
@@ -149,15 +148,22 @@ pub async fn set_status(
             } else {
                 AuditAction::AccountDeactivated
             };
-            Entry::by(actor, action)
-                .on(id)
-                .because(reason.as_deref())
-                .record(app, conn)
-                .await?;
+            let entry = Entry::by(actor, action).on(id).because(reason.as_deref());
+            let entry = calls_off(entry, change.is_active && user.erases_at.is_some());
+            entry.record(app, conn).await?;
         }
         Ok(changed.unwrap_or(user))
     })
     .await
+}
+
+/// Tells of opening an account that an erasure was called off by it, where one was.
+fn calls_off(entry: Entry<'_>, erasure: bool) -> Entry<'_> {
+    if erasure {
+        entry.with("erasureCancelled", true)
+    } else {
+        entry
+    }
 }
 
 /// Forgets the wrong passwords and codes that shut somebody out. No id names nobody.
@@ -236,7 +242,7 @@ pub async fn above(
 ///
 /// # Errors
 /// `PROTECTED` for the last administrator.
-async fn close(
+pub(super) async fn close(
     conn: &mut Conn,
     user: Uuid,
     by: ClosedBy,

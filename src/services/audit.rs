@@ -159,22 +159,24 @@ pub async fn record_all(app: &App, conn: &mut Conn, entries: Vec<Entry<'_>>) -> 
                 };
                 let origin = serde_json::to_vec(&origin).map_err(anyhow::Error::from)?;
                 let place = origin_place(id);
-                let sealed = if let Some(owner) = entry.origin_owner() {
+                if let Some(owner) = entry.origin_owner() {
+                    // Erased a moment ago: nothing of the person is kept any more.
                     let key = key_of(app, conn, &mut keys, entry.key, owner).await?;
-                    key.seal(place, &origin)
+                    key.map(|key| key.seal(place, &origin)).transpose()?
                 } else {
                     // As much work as for an account, so that its time does not tell of one.
                     data_keys::find(app, conn, id).await?;
-                    app.audit_key.seal(place, &origin)
-                };
-                Some(sealed?)
+                    Some(app.audit_key.seal(place, &origin)?)
+                }
             }
             None => None,
         };
         let reason = match (entry.reason, entry.subject) {
             (Some(reason), Some(subject)) => {
                 let key = key_of(app, conn, &mut keys, entry.key, subject).await?;
-                Some(key.seal(reason_place(id), reason.as_bytes())?)
+                let place = reason_place(id);
+                key.map(|key| key.seal(place, reason.as_bytes()))
+                    .transpose()?
             }
             _ => None,
         };
@@ -197,25 +199,21 @@ pub async fn record_all(app: &App, conn: &mut Conn, entries: Vec<Entry<'_>>) -> 
     Ok(AuditEvent::insert(conn, &events).await?)
 }
 
-/// The data key of `user`, looked up once.
+/// The data key of `user`, looked up once; none where the account is gone.
 async fn key_of<'k>(
     app: &App,
     conn: &mut Conn,
     keys: &'k mut Vec<DataKey>,
     at_hand: Option<&'k DataKey>,
     user: Uuid,
-) -> Result<&'k DataKey> {
+) -> Result<Option<&'k DataKey>> {
     if let Some(key) = at_hand.filter(|key| key.user() == user) {
-        return Ok(key);
+        return Ok(Some(key));
     }
-    let found = keys.iter().position(|key| key.user() == user);
-    let at = if let Some(at) = found {
-        at
-    } else {
-        keys.push(data_keys::ensure(app, conn, user).await?);
-        keys.len() - 1
-    };
-    Ok(&keys[at])
+    if !keys.iter().any(|key| key.user() == user) {
+        keys.extend(data_keys::of_account(app, conn, user).await?);
+    }
+    Ok(keys.iter().find(|key| key.user() == user))
 }
 
 /// Where the origin of an entry is sealed for.

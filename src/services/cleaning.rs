@@ -84,6 +84,11 @@ fn kept(app: &App, ending: Ending) -> TimeDelta {
         | Ending::PasskeyChallenges
         | Ending::TrustedDevices
         | Ending::TwoFactorChallenges => TimeDelta::zero(),
+        // As long as the account would have waited that the registration was to open.
+        Ending::UsernameReservations => app
+            .config
+            .unproved_lifetime()
+            .unwrap_or(TimeDelta::days(365_000)),
         Ending::PendingSecrets => two_factor::SETUP_LIFETIME,
         Ending::VerificationTokens | Ending::FailedJobs | Ending::WebhookEvents => {
             TimeDelta::days(30)

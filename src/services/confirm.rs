@@ -1,13 +1,16 @@
 //! Proving again to be the person behind a session.
 
 use async_graphql::OneofObject;
+use diesel::OptionalExtension as _;
 use diesel_async::AsyncConnection as _;
 
 use crate::app::App;
 use crate::auth::requester::Actor;
 use crate::db::Conn;
 use crate::error::{Error, Result, UserError, UserErrorCode};
+use crate::models::credentials::WaysIn;
 use crate::models::session::Session;
+use crate::models::two_factor::TwoFactorState;
 use crate::models::user::User;
 use crate::services::audit::{AuditAction, Entry};
 use crate::services::codes::{self, Code};
@@ -38,6 +41,8 @@ pub enum Proof {
     Password,
     /// A code of the second factor.
     Code(Code),
+    /// The sign-in, which was a short time ago: the account has nothing else to prove.
+    SignIn,
 }
 
 /// Checks a proof. Where signing in asks for a second factor, a password alone is none.
@@ -83,11 +88,41 @@ pub async fn check(app: &App, actor: &Actor, input: ConfirmIdentityInput) -> Res
     }
 }
 
+/// Checks a proof, for what nobody may be kept from. Who signs in with a provider and has nothing else has proved all
+/// there is by that, which the directive of the field wants to be a short time ago.
+///
+/// # Errors
+/// As [`check`]; `REJECTED` where there is something to prove and `input` is none.
+pub async fn check_all_there_is(
+    app: &App,
+    actor: &Actor,
+    input: Option<ConfirmIdentityInput>,
+) -> Result<Proof> {
+    if let Some(input) = input {
+        return check(app, actor, input).await;
+    }
+    nothing_to_prove(&mut *app.db.conn().await?, actor).await?;
+    Ok(Proof::SignIn)
+}
+
+/// Fails where the account has something to prove itself with.
+async fn nothing_to_prove(conn: &mut Conn, actor: &Actor) -> Result<()> {
+    let user = actor.user_id();
+    let ways = WaysIn::of(conn, user).await.optional()?;
+    let ways = ways.ok_or(Error::Unauthenticated)?;
+    if ways.password || ways.passkeys > 0 || TwoFactorState::of(conn, user).await?.enabled() {
+        let message =
+            "Prove who you are: by your password, a code of the second factor or a passkey.";
+        return Err(UserError::at(UserErrorCode::Rejected, &["input"], message).into());
+    }
+    Ok(())
+}
+
 impl Proof {
     /// Whether it proves a second factor.
     #[must_use]
     pub fn is_second_factor(&self) -> bool {
-        !matches!(self, Self::Password)
+        !matches!(self, Self::Password | Self::SignIn)
     }
 
     /// Uses the proof up. Belongs into the transaction of what it allows, which holds the account locked.
@@ -101,6 +136,8 @@ impl Proof {
                 // Otherwise switched on meanwhile.
                 methods.is_empty().then_some(()).ok_or_else(not_enough)
             }
+            // Otherwise given one meanwhile.
+            Self::SignIn => nothing_to_prove(conn, actor).await,
             Self::Passkey(shown) => shown.note(conn, &PROOF, app.now()).await,
             Self::Code(code) => {
                 let taken =

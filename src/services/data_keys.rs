@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::crypto::seal::DataKey;
 use crate::db::Conn;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::models::data_key::WrappedKey;
 
 /// The data key of `user`, if there is one.
@@ -28,18 +28,27 @@ pub async fn find(app: &App, conn: &mut Conn, user: Uuid) -> Result<Option<DataK
 /// The data key of `user`, made if there is none.
 ///
 /// # Errors
-/// As [`find`].
+/// As [`find`]; [`Error::Unauthenticated`] where the account was erased a moment ago.
 pub async fn ensure(app: &App, conn: &mut Conn, user: Uuid) -> Result<DataKey> {
-    if let Some(key) = find(app, conn, user).await? {
+    let key = of_account(app, conn, user).await?;
+    key.ok_or(Error::Unauthenticated)
+}
+
+/// The data key of `user`, made if there is none; `None` where there is no such account any more.
+///
+/// # Errors
+/// As [`find`].
+pub async fn of_account(app: &App, conn: &mut Conn, user: Uuid) -> Result<Option<DataKey>> {
+    let key = find(app, conn, user).await?;
+    if key.is_some() {
         return Ok(key);
     }
     make(app, conn, user).await?;
     // Of two that make one at once both use the same.
-    let key = find(app, conn, user).await?;
-    Ok(key.ok_or_else(|| anyhow::anyhow!("a data key was not kept"))?)
+    find(app, conn, user).await
 }
 
-/// Makes the data key of `user`, unless there is one.
+/// Makes the data key of `user`, unless there is one or there is no such account.
 ///
 /// # Errors
 /// If the database refuses, or no key can be made.

@@ -13,6 +13,7 @@ use crate::db::Conn;
 use crate::error::{Result, UserError};
 use crate::models::rate_limit::{self, Budget, Delay};
 use crate::models::two_factor::TwoFactorSecret;
+use crate::models::verification_token::VerificationKind;
 use crate::scalar::DateTime;
 
 /// Wrong tries are forgotten this long after the last wait was over.
@@ -341,6 +342,35 @@ pub async fn unlock(
     TwoFactorSecret::forget_wrong_codes(conn, user).await?;
     rate_limit::forget_subjects(conn, &[&subject_of_account(user)[..]]).await?;
     unlock_names(conn, email, username).await
+}
+
+/// Forgets whatever is counted for an account and its names, for one that goes: who knows an address could tell by
+/// its hash that it was used here. What is counted by its id goes when its time is over.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn forget(
+    conn: &mut Conn,
+    user: Uuid,
+    email: &str,
+    username: Option<&str>,
+) -> Result<()> {
+    use VerificationKind::{AccountReactivation, EmailChange, EmailVerification, PasswordReset};
+    let email = email.to_lowercase();
+    let kinds = [
+        AccountReactivation,
+        EmailChange,
+        EmailVerification,
+        PasswordReset,
+    ];
+    let keys: Vec<_> = kinds
+        .iter()
+        .flat_map(|kind| ["resend", "mail"].map(|of| key(&[of, kind.as_str(), &email])))
+        .collect();
+    let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
+    rate_limit::forget(conn, &keys).await?;
+    rate_limit::forget_subjects(conn, &[&subject_of_account(user)[..]]).await?;
+    unlock_names(conn, &email, username).await
 }
 
 /// Forgets every sign-in with a wrong password, from wherever it came.

@@ -18,7 +18,7 @@ use crate::models::session::Session;
 use crate::models::user::{AccountStatus, ClosedBy, User};
 use crate::models::verification_token::{NewVerificationToken, VerificationKind};
 use crate::scalar::{Date, DateTime, EmailAddress};
-use crate::services::{data_keys, sealed};
+use crate::services::{closing_mails, data_keys, sealed};
 
 /// The prefix of mailed tokens.
 const TOKEN_PREFIX: &str = "crv";
@@ -85,16 +85,16 @@ async fn about(app: &App, job: &Job) -> Result<Option<(Recipient, Mail)>> {
             let sent = tokened(app, user, AccountReactivation, hours, Owner::may_reopen).await?;
             Ok(sent.map(|(recipient, link)| (recipient, Mail::ReactivateAccount { link, hours })))
         }
-        Job::AccountClosed { user } => {
-            let hours = app.config.links.recovery_hours;
-            let sent = tokened(app, user, AccountReactivation, hours, Owner::may_reopen).await?;
-            if let Some((recipient, link)) = sent {
-                let link = Some(link);
-                return Ok(Some((recipient, Mail::AccountClosed { link, hours })));
-            }
-            let closed = |user: &User| user.status == AccountStatus::Deactivated;
-            let notice = Mail::AccountClosed { link: None, hours };
-            notify(app, user, notice, closed).await
+        Job::AccountClosed { user } => closing_mails::account_closed(app, user).await,
+        Job::ErasureScheduled { user } => closing_mails::erasure_scheduled(app, user).await,
+        Job::ErasureCancelled { user } => {
+            notify(app, user, Mail::ErasureCancelled, closing_mails::is_kept).await
+        }
+        Job::ErasureImpossible { user } => {
+            notify(app, user, Mail::ErasureImpossible, closing_mails::is_kept).await
+        }
+        Job::InactivityWarning { user, number } => {
+            closing_mails::inactivity_warning(app, user, number).await
         }
         Job::ConfirmEmailChange { change, .. } => confirm_email_change(app, change).await,
         Job::EmailChanged { user, change } => email_changed(app, user, change).await,
@@ -158,7 +158,7 @@ async fn about(app: &App, job: &Job) -> Result<Option<(Recipient, Mail)>> {
 }
 
 /// An account with what decides whether it gets a token.
-struct Owner(User, Credentials);
+pub(super) struct Owner(User, Credentials);
 
 impl Owner {
     fn status(&self) -> AccountStatus {
@@ -169,13 +169,22 @@ impl Owner {
         self.1.is_invited()
     }
 
-    fn may_reopen(&self) -> bool {
+    pub(super) fn is_unused(&self) -> bool {
+        self.status() == AccountStatus::Deactivated
+            && self.1.closed_by == Some(ClosedBy::Inactivity)
+    }
+
+    pub(super) fn is_unused_and_erased(&self) -> bool {
+        self.is_unused() && self.0.erases_at.is_some()
+    }
+
+    pub(super) fn may_reopen(&self) -> bool {
         self.status() == AccountStatus::Deactivated && self.1.closed_by != Some(ClosedBy::Admin)
     }
 }
 
 /// A new token for an account, in a link, if `may` says that it gets one. The older tokens of its kind end.
-async fn tokened(
+pub(super) async fn tokened(
     app: &App,
     user: Uuid,
     kind: VerificationKind,
@@ -242,7 +251,7 @@ pub async fn new_token(
 }
 
 /// Whom a mail to the account is for, and how they want to read it.
-async fn recipient(conn: &mut Conn, user: User) -> Result<Recipient> {
+pub(super) async fn recipient(conn: &mut Conn, user: User) -> Result<Recipient> {
     let profile = Profile::by_users(conn, &[user.id]).await?.pop();
     let (language, timezone) = profile
         .map(|profile| (profile.language, profile.timezone))
@@ -262,7 +271,7 @@ async fn recipient(conn: &mut Conn, user: User) -> Result<Recipient> {
 }
 
 /// A mail without a token, while `still` holds of the account.
-async fn notify(
+pub(super) async fn notify(
     app: &App,
     user: Uuid,
     mail: Mail,

@@ -369,9 +369,8 @@ async fn owner_of(conn: &mut Conn, form: &Form, now: DateTime) -> Result<User> {
     let owner = User::by_email(conn, &form.email)
         .await?
         .ok_or(Error::Unavailable)?;
-    if let Some(username) = username {
-        User::reserve(conn, username, owner.id, now).await?;
-    }
+    // Those before, too: an account that waits in vain, in place of this one, would keep its name as long.
+    User::reserve(conn, username, owner.id, now).await?;
     Ok(owner)
 }
 

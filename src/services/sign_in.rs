@@ -24,7 +24,7 @@ use crate::services::limits::Try;
 use crate::services::login::TokenDelivery;
 use crate::services::session::{self, REFRESH_PREFIX, SignedIn};
 use crate::services::two_factor::{self, TwoFactorMethod};
-use crate::services::{data_keys, devices, password, sealed};
+use crate::services::{data_keys, devices, erasure, password, sealed};
 
 /// The prefix of tokens that continue a sign-in with the second factor.
 const CHALLENGE_PREFIX: &str = "ctf";
@@ -87,7 +87,7 @@ pub struct NewSignIn<'a> {
 /// Gives `None` if the account is not active, or its password is not the verified one any more.
 ///
 /// # Errors
-/// If the database cannot answer or signing fails.
+/// As [`finish`].
 pub async fn admit(
     app: &App,
     conn: &mut Conn,
@@ -203,7 +203,7 @@ pub struct Opening {
 /// Gives `None` if the account is not active.
 ///
 /// # Errors
-/// If the database cannot answer or signing fails.
+/// `ACCOUNT_UNAVAILABLE` for an account whose erasure is due; if the database cannot answer or signing fails.
 pub async fn finish(
     app: &App,
     conn: &mut Conn,
@@ -211,6 +211,9 @@ pub async fn finish(
     account: &Credentials,
     opening: &Opening,
 ) -> Result<Option<SignIn>> {
+    if account.erases_at.is_some_and(|at| at <= app.now()) {
+        return Err(erasure::being_erased());
+    }
     if opening.methods.contains(&SignInMethod::Password) && password::has_expired(app, account) {
         let expired = password::expired(app, conn, account).await?;
         proved_one(app, conn, client, account, SignInMethod::Password).await?;

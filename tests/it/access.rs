@@ -25,7 +25,7 @@ use Outcome::{Allowed as A, Forbidden as F, Unauthenticated as U};
 /// A root field, a document that uses it, and what comes of it for nobody, an account that has not
 /// proved its address, a user, a moderator and an administrator. `ID` stands for the id of another
 /// account, `ROLE` for that of the role `moderator`.
-pub const FIELDS: [(&str, &str, [Outcome; 5]); 65] = [
+pub const FIELDS: [(&str, &str, [Outcome; 5]); 68] = [
     (
         "Query.auditEvents",
         "{ auditEvents(first: 1) { nodes { action } } }",
@@ -189,6 +189,21 @@ pub const FIELDS: [(&str, &str, [Outcome; 5]); 65] = [
         "Mutation.exportMyData",
         "mutation { exportMyData { errors { code } } }",
         [U, U, A, A, A],
+    ),
+    (
+        "Mutation.cancelErasure",
+        "mutation { cancelErasure { errors { code } } }",
+        [U, U, A, A, A],
+    ),
+    (
+        "Mutation.eraseAccount",
+        "mutation { eraseAccount(input: { password: \"x\" }) { errors { code } } }",
+        [U, U, A, A, A],
+    ),
+    (
+        "Mutation.eraseUser",
+        "mutation { eraseUser(input: { userId: \"x\" }) { errors { code } } }",
+        [U, U, F, F, A],
     ),
     (
         "Mutation.logoutAll",

@@ -139,6 +139,14 @@ const BROKEN: &[(&str, &[&str])] = &[
         "UPDATE users SET status = 'ACTIVE'",
         "UPDATE users SET status = ''",
     ]),
+    ("users_inactivity_warnings_range", &[
+        "UPDATE users SET inactivity_warnings = 3, inactivity_warned_at = now()",
+        "UPDATE users SET inactivity_warnings = -1, inactivity_warned_at = now()",
+    ]),
+    ("users_inactivity_warned_whole", &[
+        "UPDATE users SET inactivity_warnings = 1",
+        "UPDATE users SET inactivity_warned_at = now()",
+    ]),
     ("users_login_count_positive", &["UPDATE users SET login_count = -1"]),
 
     ("data_keys_pkey", &["INSERT INTO data_keys SELECT * FROM data_keys"]),

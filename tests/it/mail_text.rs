@@ -90,6 +90,54 @@ fn every_mail() -> Vec<Mail> {
         Mail::AccountReopened,
         Mail::PasswordExpires { days: 14, on },
     ]
+    .into_iter()
+    .chain(mails_before_an_account_goes(at, on))
+    .collect()
+}
+
+fn mails_before_an_account_goes(at: DateTime, on: Date) -> Vec<Mail> {
+    let link = || "https://cardea.test/page#token=crv_1".to_owned();
+    let hours = 24;
+    vec![
+        Mail::AccountClosedUnused {
+            link: link(),
+            hours,
+            erased_on: Some(on),
+        },
+        Mail::AccountClosedUnused {
+            link: link(),
+            hours,
+            erased_on: None,
+        },
+        Mail::ErasureScheduled {
+            at,
+            link: None,
+            hours,
+        },
+        Mail::ErasureScheduled {
+            at,
+            link: Some(link()),
+            hours,
+        },
+        Mail::ErasureOfClosedAccount { at },
+        Mail::ErasureCancelled,
+        Mail::ErasureImpossible,
+        Mail::InactivityWarning {
+            last_used_on: on,
+            closed_on: Some(on),
+            erased_on: Some(on),
+        },
+        Mail::InactivityWarning {
+            last_used_on: on,
+            closed_on: Some(on),
+            erased_on: None,
+        },
+        Mail::InactivityWarning {
+            last_used_on: on,
+            closed_on: None,
+            erased_on: None,
+        },
+    ]
 }
 
 fn recipient(language: &str) -> Recipient {

@@ -5,6 +5,7 @@ pub mod authenticator;
 pub mod client;
 pub mod db;
 pub mod device;
+pub mod erasing;
 pub mod http;
 pub mod node;
 pub mod oauth;

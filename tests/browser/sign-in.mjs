@@ -45,6 +45,22 @@ async function longAgo(page, field) {
   });
 }
 
+/** An account that will be erased says so, and stays where its owner wants it to. */
+async function erasing(page, origin, seen) {
+  const { accessToken } = await signIn(origin, EMAIL);
+  await mutate(origin, 'eraseAccount', 'ConfirmIdentityInput', { password: PASSWORD }, 'erasesAt', accessToken);
+  // Whoever asks keeps the own session alone.
+  await page.reload();
+  await password(page, EMAIL);
+  for (const problem of seen.problems.splice(0)) assert.match(problem, /401 \(Unauthorized\) \S+\/graphql$/);
+  await sees(page, 'This account will be erased');
+  await sees(page, 'Until then you can call that off.');
+  await picture(page, 'sign-in-erasing');
+  await press(page, 'Keep my account');
+  await page.getByText('This account will be erased').waitFor({ state: 'hidden' });
+  await sees(page, NAME);
+}
+
 async function passkeys(page, codes) {
   const cdp = await page.context().newCDPSession(page);
   await cdp.send('WebAuthn.enable');
@@ -196,6 +212,7 @@ await inBrowser('sign-in', async (page, origin, seen, another) => {
   await page.reload();
   await sees(page, EMAIL);
   await picture(page, 'sign-in-new');
+  await erasing(page, origin, seen);
 
   const { secret, codes } = await setUp(page, await another(), at);
   await signOut(page);

@@ -97,6 +97,9 @@ function showFactor({ user, twoFactorOwed }, reload) {
 
 const day = (instant) => new Intl.DateTimeFormat(language, { dateStyle: 'medium' }).format(new Date(instant));
 
+const moment = (instant) =>
+  new Intl.DateTimeFormat(language, { dateStyle: 'long', timeStyle: 'short' }).format(new Date(instant));
+
 /** A line of a list with a button at its end, which takes the thing out of the list. */
 function line(text, details, label, remove, reload) {
   const button = make('button', { type: 'button', className: 'link', textContent: label, ariaLabel: `${label}: ${text}` });
@@ -106,6 +109,17 @@ function line(text, details, label, remove, reload) {
     return payload && (payload.errors.length > 0 ? payload.errors : reload());
   });
   return item;
+}
+
+/** Says when the account will be erased, if that was asked for. */
+function showErasure(user, reload) {
+  find('erasure').hidden = !user?.erasesAt;
+  if (!user?.erasesAt) return;
+  find('erases-at').textContent = words.erasesAt(moment(user.erasesAt));
+  on(find('keep'), async () => {
+    const { errors } = await mutate('cancelErasure', '', undefined);
+    return errors.length > 0 ? errors : reload();
+  });
 }
 
 function showPasskeys(passkeys, reload) {
@@ -159,6 +173,7 @@ export function showAccount(viewer, providers, reload) {
   find('name').textContent = user?.fullName ?? '';
   find('address').textContent = user?.email ?? '';
   only();
+  showErasure(user, reload);
   showFactor(viewer, reload);
   // Who owes a second factor may set one up, and nothing else; a passkey is one.
   showPasskeys(user?.passkeys ?? [], reload);

@@ -140,7 +140,7 @@ async function signOut() {
 /** Shows the account of who is signed in, and the first step to everybody else. */
 async function open(first = false) {
   const data = await query(`{ viewer { twoFactorOwed user {
-    fullName email twoFactor { compulsory enabled recoveryCodesLeft }
+    fullName email erasesAt twoFactor { compulsory enabled recoveryCodesLeft }
     passkeys { id name createdAt lastUsedAt } linkedAccounts { id provider displayName linkedAt }
   } } authOptions { providers { slug displayName } } }`);
   if (!data) return first ? finish(words.unreachable, 'bad') : [{ code: 'UNREACHABLE' }];

@@ -54,7 +54,7 @@ pub enum Ending {
 
 impl Ending {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::EmailChanges,
         Self::FailedJobs,
         Self::KnownDevices,

@@ -66,10 +66,13 @@ const TABLES: &[(&str, Fate)] = &[
     ("two_factor_challenges", Go),
     ("two_factor_secrets", Go),
     // What an erased account gave stays; `assigned_by` is null then.
+    ("unsealed_values", Go),
     ("user_roles", Go),
     ("username_reservations", Go),
     ("users", Go),
     ("verification_tokens", Go),
+    ("webhook_endpoints", Others),
+    ("webhook_sequences", Removed),
 ];
 
 #[tokio::test(flavor = "multi_thread")]

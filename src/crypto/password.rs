@@ -11,11 +11,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Semaphore;
 use unicode_normalization::UnicodeNormalization as _;
 
+use crate::crypto::foreign_hash::{ForeignHash, MAX_MEMORY_KIB, MAX_WORK_KIB};
 use crate::crypto::token::random;
-
-/// The most memory that a stored hash may ask for, in KiB; a row that was tampered with must not
-/// take the server down.
-const MAX_MEMORY_KIB: u32 = 1024 * 1024;
 
 /// Hashes and verifies passwords.
 ///
@@ -44,7 +41,7 @@ pub struct Busy(pub Duration);
 /// How a password compares with a stored hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is the password. With a new hash where the stored one was made with other parameters.
+    /// It is the password. With a new hash where the stored one was made with other parameters, or elsewhere.
     Right(Option<String>),
     /// It is not the password, or there is none to compare with.
     Wrong,
@@ -75,6 +72,12 @@ impl PasswordHasher {
         Ok(Self(Arc::new(inner)))
     }
 
+    /// How many hashes are worked on at once.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.0.threads
+    }
+
     /// The PHC string to keep for `password`.
     ///
     /// # Errors
@@ -83,9 +86,10 @@ impl PasswordHasher {
         self.run(move |inner| inner.hash(&password)).await
     }
 
-    /// Compares `password` with `stored`; with nothing stored it works as long and says wrong.
+    /// Compares `password` with `stored`; with nothing stored it works as long as for a hash of its own, and
+    /// says wrong. A hash that was made elsewhere takes as long as it was made to.
     ///
-    /// A stored hash that cannot be read counts as wrong.
+    /// A stored hash that cannot be read, or that would take too much, counts as wrong.
     ///
     /// # Errors
     /// [`Busy`] at once when the queue is full; the inner error if argon2 fails.
@@ -95,10 +99,10 @@ impl PasswordHasher {
         stored: Option<String>,
     ) -> Result<anyhow::Result<Verdict>, Busy> {
         self.run(move |inner| {
-            let right = inner.verify(&password, stored.as_deref().unwrap_or(&inner.dummy));
+            let fit = inner.verify(&password, stored.as_deref().unwrap_or(&inner.dummy));
             Ok(match stored {
-                Some(stored) if right => {
-                    let outdated = !is_current(&inner.params, &stored);
+                Some(stored) if fit != Fit::No => {
+                    let outdated = fit == Fit::Raw || !is_current(&inner.params, &stored);
                     Verdict::Right(if outdated {
                         Some(inner.hash(&password)?)
                     } else {
@@ -162,7 +166,7 @@ impl Inner {
         let salt = random::<16>();
         let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
         let hash = self
-            .compute(&self.params, password, &salt, &mut output)
+            .compute(&self.params, &prepared(password), &salt, &mut output)
             .and_then(|()| {
                 Ok(PasswordHash {
                     algorithm: Algorithm::Argon2id.ident(),
@@ -176,19 +180,38 @@ impl Inner {
             .map_err(|error| anyhow!("argon2 failed: {error}"))
     }
 
-    fn verify(&self, password: &SecretString, stored: &str) -> bool {
-        let Ok(parsed) = PasswordHash::new(stored) else {
-            return false;
-        };
+    /// A hash that was made elsewhere is of the bytes that were typed in there: they are tried, too, where
+    /// ours are others.
+    fn verify(&self, password: &SecretString, stored: &str) -> Fit {
+        let (typed, prepared) = (password.expose_secret().as_bytes(), prepared(password));
+        if let Ok(parsed) = PasswordHash::new(stored)
+            && is_ours(&parsed)
+        {
+            return if self.verify_ours(&parsed, &prepared) {
+                Fit::Prepared
+            } else if prepared != typed && self.verify_ours(&parsed, typed) {
+                Fit::Raw
+            } else {
+                Fit::No
+            };
+        }
+        match ForeignHash::parse(stored) {
+            Ok(hash) if hash.verify(typed) => Fit::Raw,
+            Ok(hash) if prepared != typed && hash.verify(&prepared) => Fit::Prepared,
+            _ => Fit::No,
+        }
+    }
+
+    fn verify_ours(&self, parsed: &PasswordHash, password: &[u8]) -> bool {
         let (Some(salt), Some(expected)) = (parsed.salt, parsed.hash) else {
             return false;
         };
-        let Ok(params) = Params::try_from(&parsed) else {
+        let Ok(params) = Params::try_from(parsed) else {
             return false;
         };
-        let ours = parsed.algorithm == Algorithm::Argon2id.ident()
-            && parsed.version == Some(Version::V0x13.into());
-        if !ours || params.m_cost() > MAX_MEMORY_KIB {
+        let work = |params: &Params| u64::from(params.m_cost()) * u64::from(params.t_cost());
+        let most = MAX_WORK_KIB.max(work(&self.params));
+        if params.m_cost() > MAX_MEMORY_KIB || work(&params) > most {
             return false;
         }
         let mut output = [0; Output::MAX_LENGTH];
@@ -203,7 +226,7 @@ impl Inner {
     fn compute(
         &self,
         params: &Params,
-        password: &SecretString,
+        password: &[u8],
         salt: &[u8],
         output: &mut [u8],
     ) -> argon2::password_hash::Result<()> {
@@ -211,8 +234,7 @@ impl Inner {
         let mut blocks = memory().pop().unwrap_or_default();
         blocks.resize(params.block_count(), Block::new());
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
-        let computed =
-            argon2.hash_password_into_with_memory(&prepared(password), salt, output, &mut blocks);
+        let computed = argon2.hash_password_into_with_memory(password, salt, output, &mut blocks);
         if blocks.len() == self.params.block_count() {
             memory().push(blocks);
         }
@@ -220,9 +242,24 @@ impl Inner {
     }
 }
 
+/// Which form of a password a hash fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fit {
+    /// None.
+    No,
+    /// The form in which passwords are hashed here.
+    Prepared,
+    /// The bytes as they were typed in.
+    Raw,
+}
+
+fn is_ours(parsed: &PasswordHash) -> bool {
+    parsed.algorithm == Algorithm::Argon2id.ident() && parsed.version == Some(Version::V0x13.into())
+}
+
 fn is_current(params: &Params, stored: &str) -> bool {
     PasswordHash::new(stored).is_ok_and(|parsed| {
-        parsed.algorithm.as_str() == "argon2id"
+        is_ours(&parsed)
             && Params::try_from(&parsed).is_ok_and(|used| {
                 (used.m_cost(), used.t_cost(), used.p_cost())
                     == (params.m_cost(), params.t_cost(), params.p_cost())
@@ -325,6 +362,47 @@ mod tests {
                 "{stored}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn a_hash_that_was_made_elsewhere_serves_once_for_the_bytes_that_were_typed_in() {
+        let hasher = hasher(8, 1, 8);
+        // By Django, of a no-break space and an o with its dots apart.
+        let stored = "pbkdf2_sha256$1000$seasalt$0iebMB9N/H9RxavKOex1IGAHGTZssJj8oTU9qBx27j4=";
+        let typed = "Pass\u{a0}wo\u{308}rt 1";
+        let Verdict::Right(Some(renewed)) = verdict(&hasher, typed, stored).await else {
+            panic!("no new hash")
+        };
+        assert!(renewed.starts_with("$argon2id$v=19$"), "{renewed}");
+        // Ours is of one byte string on every keyboard.
+        for same in [typed, "Pass w\u{f6}rt 1"] {
+            let verdict = verdict(&hasher, same, &renewed).await;
+            assert_eq!(verdict, Verdict::Right(None), "{same}");
+        }
+        let wrong = verdict(&hasher, "Passwort 1", stored).await;
+        assert_eq!(wrong, Verdict::Wrong);
+    }
+
+    #[tokio::test]
+    async fn argon2id_of_another_system_serves_for_the_bytes_that_were_typed_in() {
+        let typed = "a\u{a0}b";
+        let argon2 = Argon2::new(
+            Algorithm::Argon2id,
+            Version::V0x13,
+            Params::new(8, 1, 1, None).expect("valid parameters"),
+        );
+        let mut output = [0; 32];
+        argon2
+            .hash_password_into(typed.as_bytes(), b"seasaltseasalt", &mut output)
+            .expect("hashed");
+        let encode = |bytes: &[u8]| {
+            base64::Engine::encode(&base64::engine::general_purpose::STANDARD_NO_PAD, bytes)
+        };
+        let (salt, output) = (encode(b"seasaltseasalt"), encode(&output));
+        let stored = format!("$argon2id$v=19$m=8,t=1,p=1${salt}${output}");
+        let hasher = hasher(8, 1, 8);
+        let found = verdict(&hasher, typed, &stored).await;
+        assert!(matches!(found, Verdict::Right(Some(_))), "{found:?}");
     }
 
     #[tokio::test(flavor = "multi_thread")]

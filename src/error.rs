@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_graphql::{Enum, Interface, SimpleObject};
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind};
+use serde::{Deserialize, Serialize};
 
 /// The result of services and resolvers.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -155,7 +156,7 @@ impl<T> OnConstraint<T> for diesel::QueryResult<T> {
 }
 
 /// Reasons a mutation may refuse its input.
-#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Enum, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UserErrorCode {
     /// The account is deactivated, locked or being erased.
     AccountUnavailable,
@@ -181,7 +182,7 @@ pub enum UserErrorCode {
 /// of the screen can act on. Mutations return these in `errors`. Everything else
 /// (no session, no permission, rate limit, malformed request, server fault) arrives
 /// in the top-level `errors` list with `extensions.code`.
-#[derive(Interface, Clone, Debug)]
+#[derive(Interface, Clone, Debug, Serialize, Deserialize)]
 #[graphql(
     field(
         name = "code",
@@ -209,7 +210,7 @@ pub enum UserError {
 }
 
 /// A value was refused by a rule that the client could have checked.
-#[derive(SimpleObject, Clone, Debug)]
+#[derive(SimpleObject, Clone, Debug, Serialize, Deserialize)]
 pub struct InvalidValueError {
     /// Always `INVALID_VALUE`.
     pub code: UserErrorCode,
@@ -226,7 +227,7 @@ pub struct InvalidValueError {
 }
 
 /// The caller has to wait before trying again.
-#[derive(SimpleObject, Clone, Debug)]
+#[derive(SimpleObject, Clone, Debug, Serialize, Deserialize)]
 pub struct TooManyAttemptsError {
     /// Always `TOO_MANY_ATTEMPTS`.
     pub code: UserErrorCode,
@@ -239,7 +240,7 @@ pub struct TooManyAttemptsError {
 }
 
 /// A refusal that carries nothing beyond its code.
-#[derive(SimpleObject, Clone, Debug)]
+#[derive(SimpleObject, Clone, Debug, Serialize, Deserialize)]
 pub struct GeneralError {
     /// For program logic.
     pub code: UserErrorCode,
@@ -257,6 +258,26 @@ impl UserError {
             Self::InvalidValue(error) => error.code,
             Self::TooManyAttempts(error) => error.code,
             Self::General(error) => error.code,
+        }
+    }
+
+    /// One English sentence about it.
+    #[must_use]
+    pub fn sentence(&self) -> &str {
+        match self {
+            Self::InvalidValue(error) => &error.message,
+            Self::TooManyAttempts(error) => &error.message,
+            Self::General(error) => &error.message,
+        }
+    }
+
+    /// Path of the argument at fault; empty when none is.
+    #[must_use]
+    pub fn place(&self) -> &[String] {
+        match self {
+            Self::InvalidValue(error) => &error.path,
+            Self::TooManyAttempts(error) => &error.path,
+            Self::General(error) => &error.path,
         }
     }
 

@@ -79,6 +79,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    import_requests (user_id, key_hash) {
+        user_id -> Uuid,
+        key_hash -> Bytea,
+        request_hash -> Bytea,
+        answer -> Nullable<Jsonb>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     installation_keys (purpose) {
         purpose -> Text,
         wrapped_key -> Bytea,
@@ -449,6 +459,7 @@ diesel::joinable!(backgrounds -> users (user_id));
 diesel::joinable!(data_keys -> users (user_id));
 diesel::joinable!(email_changes -> users (user_id));
 diesel::joinable!(identities -> users (user_id));
+diesel::joinable!(import_requests -> users (user_id));
 diesel::joinable!(known_devices -> users (user_id));
 diesel::joinable!(login_events -> users (user_id));
 diesel::joinable!(oauth_states -> users (user_id));
@@ -480,6 +491,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     data_keys,
     email_changes,
     identities,
+    import_requests,
     installation_keys,
     jobs,
     known_devices,

@@ -132,11 +132,7 @@ impl From<Error> for async_graphql::Error {
 }
 
 fn refusal(errors: &[UserError]) -> String {
-    let message = |error: &UserError| match error {
-        UserError::InvalidValue(error) => error.message.clone(),
-        UserError::TooManyAttempts(error) => error.message.clone(),
-        UserError::General(error) => error.message.clone(),
-    };
+    let message = UserError::sentence;
     errors.iter().map(message).collect::<Vec<_>>().join(" ")
 }
 

@@ -15,6 +15,7 @@ mod export;
 pub mod federation;
 pub mod handler;
 pub mod identity;
+pub mod import;
 pub mod live;
 pub mod loader;
 pub mod login;
@@ -98,6 +99,7 @@ pub struct Mutation(
     permission::PermissionMutation,
     oauth::OAuthMutation,
     identity::IdentityMutation,
+    import::ImportMutation,
 );
 
 /// The schema.

@@ -98,6 +98,8 @@ text_enum! {
         TwoFactorEnabled = "two_factor_enabled",
         /// An administrator took the second factor off.
         TwoFactorReset = "two_factor_reset",
+        /// Accounts were taken in from elsewhere, or it was tried whether they can be.
+        UsersImported = "users_imported",
     }
 }
 

@@ -14,6 +14,8 @@ pub enum Ending {
     EmailChanges,
     /// Mails and events that were given up.
     FailedJobs,
+    /// Imports that carried a key, by when they were.
+    ImportRequests,
     /// Devices, by their last sign-in.
     KnownDevices,
     /// Sign-ins with a provider that never came back, by their end.
@@ -54,9 +56,10 @@ pub enum Ending {
 
 impl Ending {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::EmailChanges,
         Self::FailedJobs,
+        Self::ImportRequests,
         Self::KnownDevices,
         Self::OAuthStates,
         Self::PasskeyChallenges,
@@ -86,6 +89,7 @@ impl Ending {
         let (table, ended) = match self {
             Self::EmailChanges => ("email_changes", "requested_at < $1"),
             Self::FailedJobs => ("jobs", "failed_at < $1"),
+            Self::ImportRequests => ("import_requests", "created_at < $1"),
             Self::KnownDevices => ("known_devices", "last_seen_at < $1"),
             Self::OAuthStates => ("oauth_states", "expires_at < $1"),
             Self::PasskeyChallenges => ("passkey_challenges", "expires_at < $1"),

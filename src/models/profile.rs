@@ -121,6 +121,17 @@ impl NewProfile<'_> {
             .execute(conn)
             .await
     }
+
+    /// Writes several profiles in one statement.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn insert_all(conn: &mut Conn, profiles: &[Self]) -> QueryResult<usize> {
+        diesel::insert_into(profiles::table)
+            .values(profiles)
+            .execute(conn)
+            .await
+    }
 }
 
 /// New values; `None` leaves, `Some(None)` clears.

@@ -234,6 +234,63 @@ impl Role {
             .await
     }
 
+    /// Gives each of `users` every role that new accounts get.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn assign_defaults_to_all(
+        conn: &mut Conn,
+        users: &[Uuid],
+        now: DateTime,
+    ) -> QueryResult<usize> {
+        diesel::sql_query(
+            "INSERT INTO user_roles (user_id, role_id, assigned_at) \
+             SELECT users.id, roles.id, $2 FROM unnest($1) AS users (id), roles WHERE roles.is_default",
+        )
+        .bind::<diesel::sql_types::Array<diesel::sql_types::Uuid>, _>(users)
+        .bind::<diesel::sql_types::Timestamptz, _>(now)
+        .execute(conn)
+        .await
+    }
+
+    /// Gives roles to accounts, each a pair of account and role; gives those pairs that are new.
+    ///
+    /// # Errors
+    /// If there is no such account or role, or the database cannot answer.
+    pub async fn assign_all(
+        conn: &mut Conn,
+        pairs: &[(Uuid, Uuid)],
+        by: Option<Uuid>,
+        now: DateTime,
+    ) -> QueryResult<Vec<(Uuid, Uuid)>> {
+        let row = |(user, role): &(Uuid, Uuid)| {
+            (
+                user_roles::user_id.eq(*user),
+                user_roles::role_id.eq(*role),
+                user_roles::assigned_by.eq(by),
+                user_roles::assigned_at.eq(now),
+            )
+        };
+        diesel::insert_into(user_roles::table)
+            .values(pairs.iter().map(row).collect::<Vec<_>>())
+            .on_conflict_do_nothing()
+            .returning((user_roles::user_id, user_roles::role_id))
+            .get_results(conn)
+            .await
+    }
+
+    /// The roles with these names, whatever the case, in no order; unknown names are left out.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn by_names(conn: &mut Conn, names: &[String]) -> QueryResult<Vec<Self>> {
+        let names: Vec<_> = names.iter().map(|name| name.to_lowercase()).collect();
+        Self::query()
+            .filter(lower(roles::name).eq_any(names))
+            .load(conn)
+            .await
+    }
+
     /// Gives `role` to `user`; says whether they did not have it before.
     ///
     /// # Errors

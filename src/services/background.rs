@@ -41,33 +41,8 @@ pub async fn update(
     input: UpdateBackgroundInput,
 ) -> Result<(User, Background)> {
     let mut problems = Problems::default();
-    let mut object = |value: &MaybeUndefined<Json>, field: &str| {
-        checked(value, &mut problems, |json| {
-            json_object(&["input", field], json)
-        })
-    };
-    let hardware_setup = object(&input.hardware_setup, "hardwareSetup");
-    let technical_preferences = object(&input.technical_preferences, "technicalPreferences");
-    let mut list = |value: &MaybeUndefined<Vec<String>>, field: &str| {
-        checked(value, &mut problems, |list| {
-            validate::list(&["input", field], list)
-        })
-        .map(Option::unwrap_or_default)
-    };
-    let software_tools = list(&input.software_tools, "softwareTools");
-    let programming_languages = list(&input.programming_languages, "programmingLanguages");
-    let primary_domain = checked(&input.primary_domain, &mut problems, |domain| {
-        validate::line(&["input", "primaryDomain"], domain, 1, 255)
-    });
+    let changes = changes(&input, &mut problems);
     problems.finish()?;
-    let changes = BackgroundChanges {
-        software_tools,
-        programming_languages,
-        hardware_setup,
-        technical_preferences,
-        experience_level: input.experience_level.into(),
-        primary_domain,
-    };
     let (id, now) = (actor.user_id(), app.now());
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
@@ -79,4 +54,32 @@ pub async fn update(
         Ok((user, Background::upsert(conn, id, &changes, now).await?))
     })
     .await
+}
+
+/// What an input changes, checked.
+pub(super) fn changes(input: &UpdateBackgroundInput, problems: &mut Problems) -> BackgroundChanges {
+    let mut object = |value: &MaybeUndefined<Json>, field: &str| {
+        checked(value, problems, |json| json_object(&["input", field], json))
+    };
+    let hardware_setup = object(&input.hardware_setup, "hardwareSetup");
+    let technical_preferences = object(&input.technical_preferences, "technicalPreferences");
+    let mut list = |value: &MaybeUndefined<Vec<String>>, field: &str| {
+        checked(value, problems, |list| {
+            validate::list(&["input", field], list)
+        })
+        .map(Option::unwrap_or_default)
+    };
+    let software_tools = list(&input.software_tools, "softwareTools");
+    let programming_languages = list(&input.programming_languages, "programmingLanguages");
+    let primary_domain = checked(&input.primary_domain, problems, |domain| {
+        validate::line(&["input", "primaryDomain"], domain, 1, 255)
+    });
+    BackgroundChanges {
+        software_tools,
+        programming_languages,
+        hardware_setup,
+        technical_preferences,
+        experience_level: input.experience_level.into(),
+        primary_domain,
+    }
 }

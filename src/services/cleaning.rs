@@ -6,6 +6,7 @@ use diesel_async::AsyncConnection as _;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::models::cleaning::{self, Ending};
+use crate::models::import_request;
 use crate::models::job::Job;
 use crate::models::user::User;
 use crate::scalar::DateTime;
@@ -73,6 +74,7 @@ fn kept(app: &App, ending: Ending) -> TimeDelta {
         }
         // Anybody can make them. Their numbers stay in the roll-ups.
         Ending::RefusedSignIns => TimeDelta::days(90),
+        Ending::ImportRequests => import_request::LIFETIME,
         Ending::KnownDevices => TimeDelta::days(400),
         // Tries in a row are remembered for a while after the last wait.
         Ending::RateLimits => limits::FORGET,

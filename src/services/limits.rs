@@ -28,6 +28,8 @@ const REFRESHES: u32 = 120;
 const REFUSALS: u32 = 60;
 /// How many exports an account may ask for in an hour: each reads everything about it.
 const EXPORTS: u32 = 10;
+/// How often an administrator may call `importUsers` in an hour.
+const IMPORTS: u32 = 120;
 /// The longest wait.
 const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(15);
 
@@ -51,6 +53,8 @@ pub enum Limit {
     Token,
     /// Opening an account for somebody else, for each administrator.
     Invitation,
+    /// Taking in accounts from elsewhere, for each administrator.
+    Import,
     /// Beginning or ending a sign-in with a provider, for each network.
     OAuth,
     /// Exporting everything about an account, for each account.
@@ -113,6 +117,7 @@ pub async fn wait(
             rates.invitations_per_hour,
             hour,
         ),
+        Limit::Import => (key(&["import", &subject]), IMPORTS, hour),
         Limit::OAuth => (
             key(&["oauth", &network]),
             rates.oauth_per_network,

@@ -18,6 +18,7 @@ pub mod email;
 pub mod erasure;
 pub mod export;
 pub mod identity;
+pub mod import;
 pub mod invitation;
 pub mod json;
 pub mod keys;

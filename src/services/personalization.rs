@@ -48,16 +48,7 @@ pub async fn update(
         }
     }
     let mut problems = Problems::default();
-    let mut list = |value: &MaybeUndefined<Vec<String>>, field: &str| {
-        checked(value, &mut problems, |list| {
-            validate::list(&["input", field], list)
-        })
-        .map(Option::unwrap_or_default)
-    };
-    let changes = PersonalizationChanges {
-        recommended_content: list(&input.recommended_content, "recommendedContent"),
-        preferred_categories: list(&input.preferred_categories, "preferredCategories"),
-    };
+    let changes = changes(&input, &mut problems);
     problems.finish()?;
     let now = app.now();
     let mut conn = app.db.conn().await?;
@@ -75,6 +66,23 @@ pub async fn update(
         ))
     })
     .await
+}
+
+/// What an input changes, checked.
+pub(super) fn changes(
+    input: &UpdatePersonalizationInput,
+    problems: &mut Problems,
+) -> PersonalizationChanges {
+    let mut list = |value: &MaybeUndefined<Vec<String>>, field: &str| {
+        checked(value, problems, |list| {
+            validate::list(&["input", field], list)
+        })
+        .map(Option::unwrap_or_default)
+    };
+    PersonalizationChanges {
+        recommended_content: list(&input.recommended_content, "recommendedContent"),
+        preferred_categories: list(&input.preferred_categories, "preferredCategories"),
+    }
 }
 
 /// What is said of an account that the caller cannot see or change.

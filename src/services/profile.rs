@@ -183,7 +183,7 @@ fn instant(
 }
 
 /// What an input changes, checked.
-struct Changes {
+pub(super) struct Changes {
     user: UserChanges,
     profile: ProfileChanges,
     merge: Option<PreferenceMerge>,
@@ -194,7 +194,8 @@ struct Changes {
 }
 
 impl Changes {
-    fn of(app: &App, input: &UpdateProfileInput, problems: &mut Problems) -> Self {
+    /// Checks an input.
+    pub(super) fn of(app: &App, input: &UpdateProfileInput, problems: &mut Problems) -> Self {
         Self {
             user: user_changes(input, problems),
             merge: preference_merge(input, problems),
@@ -205,7 +206,7 @@ impl Changes {
     }
 
     /// Writes the changes; `None` where there is no such account. Belongs into a transaction.
-    async fn write(
+    pub(super) async fn write(
         &mut self,
         app: &App,
         conn: &mut Conn,

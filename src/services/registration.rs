@@ -16,6 +16,7 @@ use crate::models::job::Job;
 use crate::models::profile::{NewProfile, Profile, ProfileChanges};
 use crate::models::role::Role;
 use crate::models::user::{AccountStatus, NewUser, User};
+use crate::models::user_import::FormerUser;
 use crate::models::verification_token::{VerificationKind, VerificationToken};
 use crate::scalar::{Date, DateTime};
 use crate::services::audit::{AuditAction, Entry};
@@ -351,6 +352,31 @@ pub async fn insert_account(
     profile.insert(conn).await?;
     Role::assign_defaults(conn, user.id, now).await?;
     Ok(Some(user))
+}
+
+/// Writes several accounts as [`insert_account`] writes one; `false` where an address, a username or a UUID is in
+/// use, and nothing may be kept then.
+///
+/// # Errors
+/// If the database refuses.
+pub async fn insert_accounts(app: &App, conn: &mut Conn, new: &[FormerUser<'_>]) -> Result<bool> {
+    let ids = FormerUser::insert_missing(conn, new).await?;
+    if ids.len() < new.len() {
+        return Ok(false);
+    }
+    let now = app.now();
+    let profile = |former: &FormerUser<'_>| NewProfile {
+        user_id: former.user.id,
+        timezone: None,
+        language: None,
+        created_at: former.user.created_at,
+        updated_at: now,
+    };
+    let profiles: Vec<_> = new.iter().map(profile).collect();
+    NewProfile::insert_all(conn, &profiles).await?;
+    Role::assign_defaults_to_all(conn, &ids, now).await?;
+    data_keys::make_all(app, conn, &ids).await?;
+    Ok(true)
 }
 
 /// The account that has the form's address already. The username that was asked for is kept for

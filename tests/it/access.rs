@@ -25,7 +25,7 @@ use Outcome::{Allowed as A, Forbidden as F, Unauthenticated as U};
 /// A root field, a document that uses it, and what comes of it for nobody, an account that has not
 /// proved its address, a user, a moderator and an administrator. `ID` stands for the id of another
 /// account, `ROLE` for that of the role `moderator`.
-pub const FIELDS: [(&str, &str, [Outcome; 5]); 68] = [
+pub const FIELDS: [(&str, &str, [Outcome; 5]); 69] = [
     (
         "Query.auditEvents",
         "{ auditEvents(first: 1) { nodes { action } } }",
@@ -83,6 +83,11 @@ pub const FIELDS: [(&str, &str, [Outcome; 5]); 68] = [
     (
         "Mutation.createUser",
         "mutation { createUser(input: { email: \"\", fullName: \"\" }) { errors { code } } }",
+        [U, U, F, F, A],
+    ),
+    (
+        "Mutation.importUsers",
+        "mutation { importUsers(input: { rows: [] }) { errors { code } } }",
         [U, U, F, F, A],
     ),
     (

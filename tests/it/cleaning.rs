@@ -104,7 +104,7 @@ async fn many_rows_go_in_small_batches() {
     assert_eq!(app.count("rate_limits").await, "0");
     // Twenty-one rounds of begin, turn, delete and commit: three for these rows, one for each other kind;
     // and the keys.
-    assert_eq!(statements, 92);
+    assert_eq!(statements, 96);
 }
 
 #[tokio::test(flavor = "multi_thread")]

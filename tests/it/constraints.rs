@@ -78,6 +78,8 @@ const ROWS: &str = "
     INSERT INTO identities (id, user_id, provider, issuer, subject, linked_at, last_used_at) VALUES
         ('00000000-0000-0000-0000-000000000011', '00000000-0000-0000-0000-000000000001', 'acme', 'https://id.acme.test', 'ada', now(), now()),
         ('00000000-0000-0000-0000-000000000012', '00000000-0000-0000-0000-000000000001', 'other', 'https://id.acme.test', 'ada', now(), now());
+    INSERT INTO import_requests (user_id, key_hash, request_hash, created_at) VALUES
+        ('00000000-0000-0000-0000-000000000001', decode(repeat('41', 32), 'hex'), decode(repeat('42', 32), 'hex'), now());
     INSERT INTO oauth_states (state_hash, provider, redirect_uri, user_id, created_at, expires_at) VALUES
         (decode(repeat('13', 32), 'hex'), 'acme', 'https://app.test', '00000000-0000-0000-0000-000000000001', now(), now());
 ";
@@ -475,6 +477,11 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("identities_display_name_length", &["UPDATE identities SET display_name = ''", "UPDATE identities SET display_name = repeat('x', 256)"]),
     ("identities_email_length", &["UPDATE identities SET email = 'a@'", "UPDATE identities SET email = repeat('x', 255)"]),
 
+    ("import_requests_pkey", &["INSERT INTO import_requests SELECT * FROM import_requests"]),
+    ("import_requests_user_id_fkey", &["UPDATE import_requests SET user_id = gen_random_uuid()"]),
+    ("import_requests_key_hash_length", &["UPDATE import_requests SET key_hash = 'x'"]),
+    ("import_requests_request_hash_length", &["UPDATE import_requests SET request_hash = 'x'"]),
+    ("import_requests_answer_object", &["UPDATE import_requests SET answer = '[]'"]),
     ("oauth_states_pkey", &["INSERT INTO oauth_states SELECT * FROM oauth_states"]),
     ("oauth_states_user_id_fkey", &["UPDATE oauth_states SET user_id = gen_random_uuid()"]),
     ("oauth_states_state_hash_length", &["UPDATE oauth_states SET state_hash = '\\x00'"]),

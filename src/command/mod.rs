@@ -3,6 +3,7 @@
 mod audit;
 mod bench;
 mod database;
+mod import;
 mod keys;
 mod mail;
 mod progress;
@@ -51,6 +52,8 @@ enum Command {
         #[command(subcommand)]
         action: user::User,
     },
+    /// Take in accounts from elsewhere
+    Import(import::Import),
     /// Work with roles
     Role {
         #[command(subcommand)]
@@ -150,6 +153,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
                 Command::Migrate { direction } => migrate(&config, &direction).await,
                 Command::User { action } => user::run(config, action).await,
                 Command::Role { action } => role::run(config, action).await,
+                Command::Import(import) => import::run(config, import).await,
                 Command::Keys { action } => keys::run(config, action).await,
                 Command::Audit { action } => audit::run(config, action).await,
                 Command::Retention { action } => retention::run(config, action).await,

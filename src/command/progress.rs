@@ -28,25 +28,36 @@ impl Progress {
 
     /// So much is done; draws the bar anew ten times a second.
     pub(super) fn at(&mut self, done: u64) {
+        self.counted(done, done);
+    }
+
+    /// So much is done, in which so many things were counted.
+    pub(super) fn counted(&mut self, done: u64, things: u64) {
         let fresh = |shown: Instant| shown.elapsed() < Duration::from_millis(100);
         if !self.terminal || self.shown.is_some_and(fresh) {
             return;
         }
         self.shown = Some(Instant::now());
+        let done = done.min(self.total);
         let filled = usize::try_from(done * WIDTH / self.total).unwrap_or_default();
         let percent = done * 100 / self.total;
         let bar =
             "#".repeat(filled) + &" ".repeat(usize::try_from(WIDTH).unwrap_or_default() - filled);
-        let rate = self.rate(done);
+        let rate = self.rate(things);
         eprint!("\r{:<20} [{bar}] {percent:>3} % {rate:>8}/s ", self.what);
         let _ = std::io::stderr().flush();
     }
 
-    /// Takes the bar away; gives how long it took, and how many a second.
-    pub(super) fn end(self) -> (Duration, u64) {
+    /// Takes the bar away until it is drawn again.
+    pub(super) fn clear(&self) {
         if self.terminal {
             eprint!("\r\x1b[K");
         }
+    }
+
+    /// Takes the bar away; gives how long it took, and how many a second.
+    pub(super) fn end(self) -> (Duration, u64) {
+        self.clear();
         (self.began.elapsed(), self.rate(self.total))
     }
 

@@ -128,18 +128,14 @@ pub(super) fn read_password() -> anyhow::Result<String> {
 }
 
 /// A refusal in one line.
-fn explain(error: Error) -> anyhow::Error {
+pub(super) fn explain(error: Error) -> anyhow::Error {
     match error {
         Error::Refused(errors) => {
             let line = |error: &UserError| {
-                let (path, message) = match error {
-                    UserError::InvalidValue(error) => (&error.path, &error.message),
-                    UserError::TooManyAttempts(error) => (&error.path, &error.message),
-                    UserError::General(error) => (&error.path, &error.message),
-                };
+                let (path, message) = (error.place(), error.sentence());
                 match path.last() {
                     Some(field) => format!("{field}: {message}"),
-                    None => message.clone(),
+                    None => message.to_owned(),
                 }
             };
             anyhow::anyhow!("{}", errors.iter().map(line).collect::<Vec<_>>().join(" "))

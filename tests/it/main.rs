@@ -25,6 +25,7 @@ mod export;
 mod federation;
 mod headers;
 mod http;
+mod import;
 mod import_users;
 mod invitation;
 mod jobs;

@@ -37,7 +37,7 @@ ALTER TABLE profiles
     ALTER COLUMN coaching_goals DROP DEFAULT,
     ALTER COLUMN coaching_goals DROP NOT NULL,
     ALTER COLUMN coaching_goals TYPE bytea USING NULL,
-    ADD CONSTRAINT profiles_coaching_goals_length CHECK (octet_length(coaching_goals) <= 32768);
+    ADD CONSTRAINT profiles_coaching_goals_length CHECK (octet_length(coaching_goals) <= 33000);
 COMMENT ON COLUMN profiles.coaching_goals IS 'What the person wants out of coaching: a JSON object, sealed; null for an empty one.';
 
 ALTER TABLE sessions

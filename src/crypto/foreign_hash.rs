@@ -13,15 +13,15 @@ use std::num::NonZeroU32;
 
 /// The most memory that a stored hash may ask for, in KiB; a row that was tampered with must not
 /// take the server down.
-pub const MAX_MEMORY_KIB: u32 = 1024 * 1024;
-/// The most memory that it may go through in all its passes, in KiB: a few seconds' work.
-pub const MAX_WORK_KIB: u64 = 4 * 1024 * 1024;
+pub const MAX_MEMORY_KIB: u32 = 128 * 1024;
+/// The most memory that it may go through in all its passes, in KiB: about a second's work.
+pub const MAX_WORK_KIB: u64 = 1024 * 1024;
 /// The most lanes of argon2, and parallel parts of scrypt.
 const MAX_LANES: u32 = 64;
-/// The dearest bcrypt, some seconds' work.
-const MAX_BCRYPT_COST: u32 = 16;
-/// The dearest PBKDF2, some seconds' work.
-const MAX_ITERATIONS: u32 = 10_000_000;
+/// The dearest bcrypt, about a second's work.
+const MAX_BCRYPT_COST: u32 = 14;
+/// The dearest PBKDF2, about a second's work; Django's own was 1,000,000 in 2025.
+const MAX_ITERATIONS: u32 = 2_000_000;
 /// No hash is longer than this.
 const MAX_LENGTH: usize = 512;
 

@@ -141,29 +141,6 @@ impl WrappedKey {
         .await
     }
 
-    /// Keeps keys for accounts that have none yet, in one statement.
-    ///
-    /// # Errors
-    /// If an account has one, or the database refuses for another reason.
-    pub async fn insert_all(conn: &mut Conn, keys: &[Self], now: DateTime) -> QueryResult<()> {
-        let rows: Vec<_> = keys
-            .iter()
-            .map(|key| {
-                (
-                    data_keys::user_id.eq(key.user_id),
-                    data_keys::wrapped_key.eq(&key.wrapped_key),
-                    data_keys::master_key_id.eq(&key.master_key_id),
-                    data_keys::created_at.eq(now),
-                )
-            })
-            .collect();
-        diesel::insert_into(data_keys::table)
-            .values(rows)
-            .execute(conn)
-            .await
-            .map(drop)
-    }
-
     /// Whether a key was wrapped by a master key other than these.
     ///
     /// # Errors

@@ -135,12 +135,16 @@ const PARTS: &[Part] = &[
     ),
     many(
         "queuedMails",
-        "SELECT payload->>'kind' AS kind, attempts, run_at, last_error, failed_at, created_at FROM jobs \
+        "SELECT payload->>'kind' AS kind, attempts, run_at, failed_at, created_at FROM jobs \
          WHERE payload->>'user' = $1::text ORDER BY created_at, id",
     ),
     many(
+        "imports",
+        "SELECT created_at FROM import_requests WHERE user_id = $1 ORDER BY created_at",
+    ),
+    many(
         "queuedEvents",
-        "SELECT endpoint, payload->>'type' AS type, payload->'changed' AS changed, sequence, attempts, last_error, failed_at, \
+        "SELECT payload->>'type' AS type, payload->'changed' AS changed, sequence, attempts, failed_at, \
              created_at \
          FROM jobs WHERE account_id = $1 ORDER BY endpoint, sequence",
     ),

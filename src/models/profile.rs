@@ -135,7 +135,7 @@ impl NewProfile<'_> {
 }
 
 /// New values; `None` leaves, `Some(None)` clears.
-#[derive(AsChangeset, Default, Debug)]
+#[derive(AsChangeset, Clone, Default, Debug)]
 #[diesel(table_name = profiles)]
 #[expect(missing_docs, reason = "the columns are described in the database")]
 pub struct ProfileChanges {

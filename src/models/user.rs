@@ -116,7 +116,7 @@ impl NewUser<'_> {
 }
 
 /// New values for the columns that people change; `None` leaves, `Some(None)` clears.
-#[derive(AsChangeset, Default, Debug)]
+#[derive(AsChangeset, Clone, Default, Debug)]
 #[diesel(table_name = users)]
 #[expect(missing_docs, reason = "the columns are described in the database")]
 pub struct UserChanges {

@@ -18,6 +18,8 @@ use crate::schema::{username_reservations, users};
 pub struct FormerUser<'a> {
     #[diesel(embed)]
     pub user: NewUser<'a>,
+    /// Sealed.
+    pub birth_date: Option<Vec<u8>>,
     pub last_login_at: Option<DateTime>,
     pub coaching_start_date: Option<DateTime>,
     pub last_coaching_session: Option<DateTime>,

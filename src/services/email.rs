@@ -231,6 +231,14 @@ pub async fn confirm_change(
         two_factor::take_off_younger(app, conn, client, moved.id, since).await?;
         devices::note(conn, client, moved.id, now).await?;
         EmailChange::drop_since(conn, moved.id, token.created_at).await?;
+        if moved.erases_at.is_some_and(|at| at > now) {
+            // Asked for while its mails went elsewhere, perhaps: the owner may ask again.
+            User::call_off_erasure(conn, moved.id, now).await?;
+            let entry = Entry::from(client, AuditAction::ErasureCancelled).of(moved.id);
+            entry.record(app, conn).await?;
+            let job = Job::ErasureCancelled { user: moved.id };
+            job.enqueue(conn, now).await?;
+        }
         let entry = Entry::from(client, AuditAction::EmailChanged).of(moved.id);
         entry.with("undone", true).record(app, conn).await?;
         let job = Job::EmailChangeUndone { user: moved.id };

@@ -210,7 +210,10 @@ pub async fn erase_due(app: &App) -> Result<usize> {
             })
             .await;
         match outcome {
-            Ok(true) => erased += 1,
+            Ok(true) => {
+                erased += 1;
+                continue;
+            }
             Ok(false) => {}
             Err(error) => failed = Some(error),
         }

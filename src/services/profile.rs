@@ -73,7 +73,7 @@ pub async fn update(
     input: UpdateProfileInput,
 ) -> Result<(User, Profile)> {
     let mut problems = Problems::default();
-    let mut changes = Changes::of(app, &input, &mut problems);
+    let changes = Changes::of(app, &input, &mut problems);
     problems.finish()?;
     let id = actor.user_id();
     let mut conn = app.db.conn().await?;
@@ -207,25 +207,25 @@ impl Changes {
 
     /// Writes the changes; `None` where there is no such account. Belongs into a transaction.
     pub(super) async fn write(
-        &mut self,
+        &self,
         app: &App,
         conn: &mut Conn,
         id: Uuid,
     ) -> Result<Option<(User, Profile)>> {
-        self.seal(app, conn, id).await?;
+        let (user, profile) = self.sealed(app, conn, id).await?;
         let now = app.now();
-        if let Some(Some(username)) = &self.user.username
+        if let Some(Some(username)) = &user.username
             && User::is_reserved(conn, username, Some(id)).await?
         {
             return Err(username_taken().into());
         }
-        let user = User::update(conn, id, &self.user, now)
+        let user = User::update(conn, id, &user, now)
             .await
             .on_constraint("users_username_key", username_taken)?;
         let Some(user) = user else {
             return Ok(None);
         };
-        let profile = Profile::update(conn, id, &self.profile, self.merge.as_ref(), now)
+        let profile = Profile::update(conn, id, &profile, self.merge.as_ref(), now)
             .await
             .on_constraint("profiles_preferences_size", || {
                 let bounds = (None, Some(MAX_JSON_BYTES));
@@ -241,20 +241,26 @@ impl Changes {
 }
 
 impl Changes {
-    /// Seals what is to be, with the account's data key.
-    async fn seal(&mut self, app: &App, conn: &mut Conn, id: Uuid) -> Result<()> {
+    /// The changes with what is to be sealed by the account's data key.
+    async fn sealed(
+        &self,
+        app: &App,
+        conn: &mut Conn,
+        id: Uuid,
+    ) -> Result<(UserChanges, ProfileChanges)> {
+        let (mut user, mut profile) = (self.user.clone(), self.profile.clone());
         if self.birth_date.is_none() && self.coaching_goals.is_none() {
-            return Ok(());
+            return Ok((user, profile));
         }
         let key = data_keys::ensure(app, conn, id).await?;
         if let Some(day) = self.birth_date {
             let sealed = day.map(|day| sealed::seal_birth_date(&key, day));
-            self.user.birth_date = Some(sealed.transpose()?);
+            user.birth_date = Some(sealed.transpose()?);
         }
         if let Some(goals) = &self.coaching_goals {
-            self.profile.coaching_goals = Some(sealed::seal_coaching_goals(&key, goals)?);
+            profile.coaching_goals = Some(sealed::seal_coaching_goals(&key, goals)?);
         }
-        Ok(())
+        Ok((user, profile))
     }
 }
 

@@ -354,12 +354,17 @@ pub async fn insert_account(
     Ok(Some(user))
 }
 
-/// Writes several accounts as [`insert_account`] writes one; `false` where an address, a username or a UUID is in
+/// Writes several accounts with their data keys as [`insert_account`] writes one; `false` where an address, a username or a UUID is in
 /// use, and nothing may be kept then.
 ///
 /// # Errors
 /// If the database refuses.
-pub async fn insert_accounts(app: &App, conn: &mut Conn, new: &[FormerUser<'_>]) -> Result<bool> {
+pub async fn insert_accounts(
+    app: &App,
+    conn: &mut Conn,
+    new: &[FormerUser<'_>],
+    keys: &[WrappedKey],
+) -> Result<bool> {
     let ids = FormerUser::insert_missing(conn, new).await?;
     if ids.len() < new.len() {
         return Ok(false);
@@ -375,7 +380,7 @@ pub async fn insert_accounts(app: &App, conn: &mut Conn, new: &[FormerUser<'_>])
     let profiles: Vec<_> = new.iter().map(profile).collect();
     NewProfile::insert_all(conn, &profiles).await?;
     Role::assign_defaults_to_all(conn, &ids, now).await?;
-    data_keys::make_all(app, conn, &ids).await?;
+    WrappedKey::insert_missing(conn, keys, now).await?;
     Ok(true)
 }
 

@@ -269,7 +269,7 @@ const BROKEN: &[(&str, &[&str])] = &[
         "UPDATE profiles SET timezone = 'Europe/Vienna; DROP TABLE users'",
         "UPDATE profiles SET timezone = repeat('x', 65)",
     ]),
-    ("profiles_coaching_goals_length", &["UPDATE profiles SET coaching_goals = convert_to(repeat('x', 32769), 'UTF8')"]),
+    ("profiles_coaching_goals_length", &["UPDATE profiles SET coaching_goals = convert_to(repeat('x', 33001), 'UTF8')"]),
     ("profiles_preferred_coaching_style_known", &["UPDATE profiles SET preferred_coaching_style = 'strict'"]),
     ("profiles_session_frequency_known", &["UPDATE profiles SET session_frequency = 'yearly'"]),
     ("profiles_notification_frequency_known", &["UPDATE profiles SET notification_frequency = 'hourly'"]),

@@ -52,6 +52,21 @@ async fn the_address_before_undoes_the_move_and_every_session_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_moved_the_account_and_had_it_erased_does_not_get_that() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    let undo = moved(&app, &ada, ADA, EVE).await;
+    let erase = "mutation($password: String) { eraseAccount(input: { password: $password }) { errors { code } erasesAt } }";
+    let asked = ada.gql(erase, json!({ "password": PASSWORD })).await;
+    assert_eq!(asked.data("eraseAccount/errors"), &json!([]));
+    assert_eq!(app.confirm_email(&undo).await.code(), "");
+    let erased = "SELECT coalesce(erases_at::text, 'never') FROM users";
+    assert_eq!(app.db.text(erased).await, "never");
+    let told = "SELECT count(*)::text FROM audit_events WHERE action = 'erasure_cancelled'";
+    assert_eq!(app.db.text(told).await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn somebody_else_cannot_undo_a_move() {
     let app = TestApp::new().await;
     let ada = app.user("ada").await;

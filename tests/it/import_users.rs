@@ -203,6 +203,23 @@ async fn an_import_never_sets_the_password_of_an_account_that_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_registered_with_an_address_is_given_nothing_by_its_owners_row() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    app.register("pending").await;
+    let row = json!({ "email": "pending@example.org", "fullName": "Owner", "emailVerified": true,
+        "passwordHash": PBKDF2, "roleNames": ["moderator"], "birthDate": "1990-12-10" });
+    let before = app.state().await;
+    assert_eq!(
+        counts(&admin.import(json!({ "rows": [row] })).await),
+        json!([0, 0, [0]])
+    );
+    assert_eq!(app.state().await, before);
+    let given = "SELECT count(*)::text FROM user_roles JOIN users ON users.id = user_id WHERE email = 'pending@example.org'";
+    assert_eq!(app.db.text(given).await, "1", "the role of everybody");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_changes_nothing_and_leaves_its_key_alone() {
     let app = TestApp::new().await;
     let admin = app.admin().await;

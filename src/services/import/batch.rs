@@ -12,11 +12,11 @@ use crate::models::background::Background;
 use crate::models::personalization::Personalization;
 use crate::models::role::Role;
 use crate::models::user::User;
-use crate::scalar::DateTime;
 use crate::services::audit::{self, AuditAction, Entry};
 use crate::services::import::present::{Change, Present};
 use crate::services::import::row::Checked;
 use crate::services::registration::insert_accounts;
+use crate::services::{data_keys, sealed};
 
 /// Who takes accounts in.
 #[derive(Clone, Copy)]
@@ -205,8 +205,10 @@ impl Writing<'_> {
         let now = app.now();
         let mut entries = Vec::new();
         let mut given: Vec<(Uuid, Uuid)> = Vec::new();
-        let former: Vec<_> = self.new.iter().map(|row| row.former_user(now)).collect();
-        if !former.is_empty() && !insert_accounts(app, conn, &former).await? {
+        let former = self.new.iter().map(|row| row.former_user(app, now));
+        let (former, keys): (Vec<_>, Vec<_>) =
+            former.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        if !former.is_empty() && !insert_accounts(app, conn, &former, &keys).await? {
             let message =
                 "Somebody else took the address, the user name or the UUID at this moment.";
             let error = UserError::at(UserErrorCode::Taken, &["input", "email"], message);
@@ -214,7 +216,7 @@ impl Writing<'_> {
         }
         for (row, former) in self.new.iter().zip(&former) {
             let id = former.user.id;
-            describe(conn, row, id, now).await?;
+            describe(app, conn, row, id).await?;
             entries.push(
                 importer
                     .entry(AuditAction::AccountCreated)
@@ -224,13 +226,18 @@ impl Writing<'_> {
             given.extend(present.roles_of(row).into_iter().map(|role| (id, role)));
         }
         self.outcome.created += former.len();
-        for change in self.changes {
+        for mut change in self.changes {
             if !change.is_any() {
                 self.outcome.unchanged += 1;
                 continue;
             }
             self.outcome.updated += 1;
             if !change.fields.is_empty() {
+                if let Some(day) = change.birth_date {
+                    let key = data_keys::ensure(app, conn, change.user).await?;
+                    let sealed = sealed::seal_birth_date(&key, day)?;
+                    change.changes.birth_date = Some(Some(sealed));
+                }
                 User::update(conn, change.user, &change.changes, now).await?;
                 let entry = importer.entry(AuditAction::ProfileUpdated).on(change.user);
                 entries.push(entry.with("fields", change.fields).with("by", "import"));
@@ -255,9 +262,10 @@ impl Writing<'_> {
 }
 
 /// Writes what else is known of a new account.
-async fn describe(conn: &mut Conn, row: &Checked, user: Uuid, now: DateTime) -> Result<()> {
+async fn describe(app: &App, conn: &mut Conn, row: &Checked, user: Uuid) -> Result<()> {
+    let now = app.now();
     if let Some(changes) = &row.changes {
-        changes.write(conn, user, now).await?;
+        changes.write(app, conn, user).await?;
     }
     if let Some(changes) = &row.background {
         Background::upsert(conn, user, changes, now).await?;

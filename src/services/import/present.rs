@@ -10,7 +10,8 @@ use crate::db::Conn;
 use crate::error::{Result, UserError, UserErrorCode};
 use crate::models::permission::{Permission, SystemPermission};
 use crate::models::role::Role;
-use crate::models::user::{User, UserChanges};
+use crate::models::user::{AccountStatus, User, UserChanges};
+use crate::scalar::Date;
 use crate::services::import::batch::{Importer, Numbered};
 use crate::services::import::row::Checked;
 use crate::services::rights::{self, Rights};
@@ -32,6 +33,8 @@ pub(super) struct Change {
     pub(super) user: Uuid,
     /// New values.
     pub(super) changes: UserChanges,
+    /// To be sealed.
+    pub(super) birth_date: Option<Date>,
     /// Which they are.
     pub(super) fields: Vec<&'static str>,
     /// Roles that it does not hold.
@@ -149,6 +152,14 @@ impl Present {
             }
         }
         let change = user.map(|user| change(user, row, roles));
+        // Whoever registered with somebody else's address must not be given anything by that person's row.
+        if let Some(change) = &change
+            && change.is_any()
+            && user.is_some_and(|user| user.status == AccountStatus::Pending)
+        {
+            let message = "The address of this account is not proved yet.";
+            refuse(UserErrorCode::Rejected, "email", message);
+        }
         if let Some(change) = &change
             && change.is_any()
             && let Some(held) = self.held_permissions.get(&change.user)
@@ -237,9 +248,9 @@ fn change(user: &User, row: &Checked, roles: Vec<Uuid>) -> Change {
             username: text(username, &row.username),
             first_name: text(first_name, &row.first_name),
             last_name: text(last_name, &row.last_name),
-            birth_date: birth_date.then_some(row.birth_date),
             ..UserChanges::default()
         },
+        birth_date: row.birth_date.filter(|_| birth_date),
         fields,
         roles,
     }

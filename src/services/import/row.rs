@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::crypto::foreign_hash::{ForeignHash, Refusal};
 use crate::error::{Error, Result, UserError, UserErrorCode};
 use crate::models::background::BackgroundChanges;
+use crate::models::data_key::WrappedKey;
 use crate::models::personalization::PersonalizationChanges;
 use crate::models::user::{AccountStatus, ClosedBy, NewUser};
 use crate::models::user_import::FormerUser;
@@ -20,6 +21,7 @@ use crate::services::background::{self, UpdateBackgroundInput};
 use crate::services::personalization::{self, UpdatePersonalizationInput};
 use crate::services::profile::{Changes, UpdateProfileInput};
 use crate::services::validate::{self, Problems};
+use crate::services::{data_keys, sealed};
 
 /// Most roles that a row names.
 const MOST_ROLES: usize = 50;
@@ -229,8 +231,19 @@ fn verifiable(hash: &str) -> Result<(), UserError> {
 }
 
 impl Checked {
-    /// The account as it is opened where none has its address.
-    pub(super) fn former_user(&self, now: DateTime) -> FormerUser<'_> {
+    /// The account as it is opened where none has its address, and its data key.
+    ///
+    /// # Errors
+    /// If no key can be made.
+    pub(super) fn former_user(
+        &self,
+        app: &App,
+        now: DateTime,
+    ) -> Result<(FormerUser<'_>, WrappedKey)> {
+        let id = Uuid::now_v7();
+        let (key, wrapped_key) = data_keys::new(app, id)?;
+        let birth_date = self.birth_date;
+        let birth_date = birth_date.map(|day| sealed::seal_birth_date(&key, day));
         let closed = self.status == AccountStatus::Deactivated;
         let created_at = self.created_at.unwrap_or(now);
         let by = if self.closed_by_owner {
@@ -238,9 +251,9 @@ impl Checked {
         } else {
             ClosedBy::Admin
         };
-        FormerUser {
+        let former = FormerUser {
             user: NewUser {
-                id: Uuid::now_v7(),
+                id,
                 auth_token: self.uuid.unwrap_or_else(Uuid::new_v4),
                 username: self.username.as_deref(),
                 email: &self.email,
@@ -248,7 +261,6 @@ impl Checked {
                 full_name: &self.full_name,
                 first_name: self.first_name.as_deref(),
                 last_name: self.last_name.as_deref(),
-                birth_date: self.birth_date,
                 status: self.status,
                 email_verified_at: self.verified.then_some(now),
                 // When it was chosen nobody knows; to grow too old it begins anew.
@@ -256,12 +268,14 @@ impl Checked {
                 created_at,
                 updated_at: now,
             },
+            birth_date: birth_date.transpose()?,
             last_login_at: self.last_login_at,
             coaching_start_date: self.coaching_start_date,
             last_coaching_session: self.last_coaching_session,
             closed_at: closed.then(|| self.closed_at.unwrap_or(now)),
             closed_by: closed.then_some(by),
-        }
+        };
+        Ok((former, wrapped_key))
     }
 
     pub(super) fn email_key(&self) -> String {

@@ -72,7 +72,7 @@ async fn through_a_restart(script: &'static str) -> Option<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn graphql_ws_follows_and_comes_back() {
-    let Some(report) = through_a_restart("socket.mjs").await else {
+    let Some(report) = Box::pin(through_a_restart("socket.mjs")).await else {
         return;
     };
     let expected = json!({ "events": ["ADMIN", "USER"], "restart": true, "refused": "METHOD_NOT_ALLOWED", "kept": 4403 });
@@ -81,7 +81,7 @@ async fn graphql_ws_follows_and_comes_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn graphql_sse_follows_and_comes_back() {
-    let Some(report) = through_a_restart("stream.mjs").await else {
+    let Some(report) = Box::pin(through_a_restart("stream.mjs")).await else {
         return;
     };
     assert_eq!(

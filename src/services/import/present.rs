@@ -1,7 +1,7 @@
 //! What is there already, and what a row adds to it: nobody is taken over, and nobody handed more than the importer
 //! holds. It writes nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
@@ -71,6 +71,15 @@ impl Present {
                 None
             }
         };
+        // Whoever was in turn before may have opened some of them meanwhile: row by row they are found.
+        let known: HashSet<&str> = emails.iter().map(String::as_str).collect();
+        if users.len() < known.len()
+            && User::emails_in_use(conn, &emails).await?.len() > users.len()
+        {
+            let message = "Somebody else took the address at this moment.";
+            let path = ["input", "email"];
+            return Err(UserError::at(UserErrorCode::Taken, &path, message).into());
+        }
         let ids: Vec<Uuid> = users.iter().map(|user| user.id).collect();
         let mut present = Self {
             users: HashMap::new(),

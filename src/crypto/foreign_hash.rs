@@ -13,9 +13,9 @@ use std::num::NonZeroU32;
 
 /// The most memory that a stored hash may ask for, in KiB; a row that was tampered with must not
 /// take the server down.
-pub const MAX_MEMORY_KIB: u32 = 128 * 1024;
+const MAX_MEMORY_KIB: u32 = 128 * 1024;
 /// The most memory that it may go through in all its passes, in KiB: about a second's work.
-pub const MAX_WORK_KIB: u64 = 1024 * 1024;
+const MAX_WORK_KIB: u64 = 1024 * 1024;
 /// The most lanes of argon2, and parallel parts of scrypt.
 const MAX_LANES: u32 = 64;
 /// The dearest bcrypt, about a second's work.

@@ -11,8 +11,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Semaphore;
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::crypto::foreign_hash::{ForeignHash, MAX_MEMORY_KIB, MAX_WORK_KIB};
+use crate::crypto::foreign_hash::ForeignHash;
 use crate::crypto::token::random;
+
+/// The most memory that an installation may be set to, in KiB.
+pub const MOST_MEMORY_KIB: u32 = 1024 * 1024;
+/// The most passes.
+pub const MOST_PASSES: u32 = 20;
 
 /// Hashes and verifies passwords.
 ///
@@ -209,9 +214,10 @@ impl Inner {
         let Ok(params) = Params::try_from(parsed) else {
             return false;
         };
-        let work = |params: &Params| u64::from(params.m_cost()) * u64::from(params.t_cost());
-        let most = MAX_WORK_KIB.max(work(&self.params));
-        if params.m_cost() > MAX_MEMORY_KIB || work(&params) > most {
+        // What an installation was once set to stays good when it is set to less.
+        let work = u64::from(params.m_cost()) * u64::from(params.t_cost());
+        let most = u64::from(MOST_MEMORY_KIB) * u64::from(MOST_PASSES);
+        if params.m_cost() > MOST_MEMORY_KIB || work > most {
             return false;
         }
         let mut output = [0; Output::MAX_LENGTH];
@@ -321,6 +327,22 @@ mod tests {
             verdict(&hasher, "cafe\u{301} au lait", &stored).await,
             Verdict::Right(None)
         );
+    }
+
+    #[tokio::test]
+    async fn dear_hashes_of_its_own_are_verified_after_the_price_went_down() {
+        let dear = hasher(140_000, 1, 8);
+        let stored = hashed(&dear, "correct horse").await;
+        assert_eq!(
+            verdict(&dear, "correct horse", &stored).await,
+            Verdict::Right(None)
+        );
+        assert_eq!(verdict(&dear, "wrong horse", &stored).await, Verdict::Wrong);
+        let cheap = hasher(8, 1, 8);
+        assert!(matches!(
+            verdict(&cheap, "correct horse", &stored).await,
+            Verdict::Right(Some(_))
+        ));
     }
 
     #[tokio::test]

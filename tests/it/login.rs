@@ -145,11 +145,11 @@ async fn too_many_tries_for_one_name_have_to_wait_counted_by_field() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_hash_queue_is_told_at_once() {
-    // One slow hash at a time and one waiting. Slow, because three tries must meet at it, and nobody's
-    // names differ, because tries of one name take turns at the database first.
+    // One slow hash at a time and one waiting. The names differ, because tries of one name take turns
+    // at the database first.
     let app = TestApp::with(&[
         "--argon2-memory-kib=200000",
-        "--argon2-passes=12",
+        "--argon2-passes=4",
         "--password-threads=1",
         "--password-queue=1",
     ])

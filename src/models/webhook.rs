@@ -3,7 +3,7 @@
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
-use diesel::sql_types::{self, Array, BigInt, Nullable, Text, Timestamptz};
+use diesel::sql_types::{self, Array, BigInt, Bool, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -124,20 +124,22 @@ impl Event {
     }
 
     /// Lets the event be sent again at `run_at`, and those behind it no earlier: they are not looked at
-    /// meanwhile.
+    /// meanwhile. With `given_up` it is not sent again, and those behind it go on.
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn postpone(
+    pub async fn put_back(
         &self,
         conn: &mut Conn,
         endpoint: &str,
         error: &str,
         run_at: DateTime,
+        given_up: bool,
     ) -> QueryResult<()> {
         diesel::sql_query(
             "UPDATE jobs SET run_at = $5, \
                  last_error = CASE id WHEN $1 THEN $6 ELSE last_error END, \
+                 failed_at = CASE WHEN id = $1 AND $7 THEN $5 END, \
                  locked_until = CASE id WHEN $1 THEN NULL ELSE locked_until END \
              WHERE account_id = $2 AND sequence >= $3 AND endpoint = $4 AND failed_at IS NULL",
         )
@@ -147,35 +149,7 @@ impl Event {
         .bind::<Text, _>(endpoint)
         .bind::<Timestamptz, _>(run_at)
         .bind::<Text, _>(error)
-        .execute(conn)
-        .await
-        .map(drop)
-    }
-
-    /// Gives the event up; those behind it are due at once.
-    ///
-    /// # Errors
-    /// If the database cannot answer.
-    pub async fn give_up(
-        &self,
-        conn: &mut Conn,
-        endpoint: &str,
-        error: &str,
-        now: DateTime,
-    ) -> QueryResult<()> {
-        diesel::sql_query(
-            "UPDATE jobs SET run_at = $5, \
-                 last_error = CASE id WHEN $1 THEN $6 ELSE last_error END, \
-                 failed_at = CASE id WHEN $1 THEN $5 END, \
-                 locked_until = CASE id WHEN $1 THEN NULL ELSE locked_until END \
-             WHERE account_id = $2 AND sequence >= $3 AND endpoint = $4 AND failed_at IS NULL",
-        )
-        .bind::<sql_types::Uuid, _>(self.id)
-        .bind::<sql_types::Uuid, _>(self.account_id)
-        .bind::<BigInt, _>(self.sequence)
-        .bind::<Text, _>(endpoint)
-        .bind::<Timestamptz, _>(now)
-        .bind::<Text, _>(error)
+        .bind::<Bool, _>(given_up)
         .execute(conn)
         .await
         .map(drop)

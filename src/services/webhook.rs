@@ -69,12 +69,12 @@ pub async fn deliver_next(app: &App, endpoint: &Endpoint) -> Result<bool> {
     let why: String = why.chars().take(2000).collect();
     let id = event.id;
     if gone || *now - *event.created_at >= app.config.webhook_give_up_after() {
-        event.give_up(&mut conn, name, &why, now).await?;
+        event.put_back(&mut conn, name, &why, now, true).await?;
         tracing::error!(job.id = %id, "Event {id} for `{name}` is given up: {why}");
     } else {
         let pause = pause(event.attempts).max(wait.unwrap_or_default().min(LONGEST_PAUSE));
         let next = DateTime(*now + pause);
-        event.postpone(&mut conn, name, &why, next).await?;
+        event.put_back(&mut conn, name, &why, next, false).await?;
         tracing::debug!(job.id = %id, "Event {id} for `{name}` was not taken and will be sent again: {why}");
     }
     Ok(true)

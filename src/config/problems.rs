@@ -4,7 +4,6 @@ use secrecy::ExposeSecret as _;
 
 use crate::config::links::MAX_HOURS;
 use crate::config::{Config, Origins, SameSite, SmtpTls, TrustedProxies};
-use crate::crypto::password::{MOST_MEMORY_KIB, MOST_PASSES};
 
 impl Config {
     /// Every setting that cannot hold, one line each; empty when all is well.
@@ -72,8 +71,8 @@ impl Config {
             "CARDEA_PASSWORD_MAX_AGE_DAYS must be at most 3650",
         );
         check(
-            !(8..=MOST_MEMORY_KIB).contains(&self.password.argon2_memory_kib)
-                || !(1..=MOST_PASSES).contains(&self.password.argon2_passes),
+            !(8..=1_048_576).contains(&self.password.argon2_memory_kib)
+                || !(1..=20).contains(&self.password.argon2_passes),
             "CARDEA_ARGON2_MEMORY_KIB must lie between 8 and 1048576, CARDEA_ARGON2_PASSES between 1 and 20",
         );
         check(

@@ -14,10 +14,10 @@ use unicode_normalization::UnicodeNormalization as _;
 use crate::crypto::foreign_hash::ForeignHash;
 use crate::crypto::token::random;
 
-/// The most memory that an installation may be set to, in KiB.
-pub const MOST_MEMORY_KIB: u32 = 1024 * 1024;
+/// The most memory of a hash, in KiB: what a hasher is set to is also what it verifies.
+const MOST_MEMORY_KIB: u32 = 1024 * 1024;
 /// The most passes.
-pub const MOST_PASSES: u32 = 20;
+const MOST_PASSES: u32 = 20;
 
 /// Hashes and verifies passwords.
 ///
@@ -57,8 +57,12 @@ impl PasswordHasher {
     /// threads with a queue of `queue`.
     ///
     /// # Errors
-    /// If argon2 does not accept the parameters.
+    /// If argon2 does not accept the parameters, or they are beyond 1 GiB and 20 passes.
     pub fn new(memory_kib: u32, passes: u32, threads: usize, queue: usize) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            memory_kib <= MOST_MEMORY_KIB && passes <= MOST_PASSES,
+            "argon2 with {memory_kib} KiB and {passes} passes is more than is verified"
+        );
         let params = Params::new(memory_kib, passes, 1, None)
             .map_err(|error| anyhow!("argon2 refuses its parameters: {error}"))?;
         let mut inner = Inner {

@@ -2,7 +2,7 @@
 //! neither what their time is nor what becomes of them.
 
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, SmallInt, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -95,13 +95,16 @@ impl Search {
             ""
         };
         match self.waiting {
-            // A session may be used for longer than its sign-in tells, but for 30 days at most.
+            // A session may be used for longer than its sign-in tells, but for 30 days at most. A warning that was
+            // not sent is none.
             Waiting::Idle { warnings } => format!(
                 "status = 'active' AND erases_at IS NULL AND inactivity_warnings = {warnings} AND {since} <= $1 \
                  AND (inactivity_warned_at IS NULL OR inactivity_warned_at <= $2) AND NOT {exempt} \
                  AND NOT EXISTS ( \
                      SELECT FROM sessions WHERE user_id = users.id \
                      AND last_accessed_at > least($1, inactivity_warned_at) {alone} \
+                 ) AND NOT EXISTS ( \
+                     SELECT FROM jobs WHERE payload ->> 'user' = users.id::text AND payload ->> 'kind' = 'inactivity_warning' {alone} \
                  ) AND $1 <= $4{untouched}"
             ),
             Waiting::ClosedForIdleness => format!(
@@ -212,18 +215,18 @@ pub async fn note_warned(
         .await
 }
 
-/// How often the owner of an account was warned, and when last; `None` where that is not so any more.
+/// Notes that the warning `number` is sent now, and not when it was queued: whatever comes after it waits from now
+/// on. False where that is not the account's last warning any more.
 ///
 /// # Errors
 /// If the database cannot answer.
-pub async fn warned(conn: &mut Conn, id: Uuid) -> QueryResult<Option<(i16, DateTime)>> {
-    let found: Option<(i16, Option<DateTime>)> = users::table
-        .find(id)
-        .select((users::inactivity_warnings, users::inactivity_warned_at))
-        .first(conn)
-        .await
-        .optional()?;
-    Ok(found.and_then(|(warnings, at)| Some((warnings, at?))))
+pub async fn note_sent(conn: &mut Conn, id: Uuid, number: i16, now: DateTime) -> QueryResult<bool> {
+    let noted = diesel::update(users::table.find(id))
+        .filter(users::inactivity_warnings.eq(number))
+        .set(users::inactivity_warned_at.eq(now))
+        .execute(conn)
+        .await?;
+    Ok(noted > 0)
 }
 
 /// Forgets warnings of up to `most` open accounts that were used since; gives how many.
@@ -239,6 +242,24 @@ pub async fn forget_warnings(conn: &mut Conn, most: i64) -> QueryResult<usize> {
              LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED \
          )",
     )
+    .bind::<BigInt, _>(most)
+    .execute(conn)
+    .await
+}
+
+/// Counts the warnings of up to `most` accounts that had more of them as `last`, which is then the last one there is;
+/// gives how many.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn level_warnings(conn: &mut Conn, last: i16, most: i64) -> QueryResult<usize> {
+    diesel::sql_query(
+        "UPDATE users SET inactivity_warnings = $1 WHERE id IN ( \
+             SELECT id FROM users WHERE status = 'active' AND erases_at IS NULL AND inactivity_warnings > $1 \
+             LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED \
+         )",
+    )
+    .bind::<SmallInt, _>(last)
     .bind::<BigInt, _>(most)
     .execute(conn)
     .await

@@ -324,21 +324,29 @@ impl User {
             .optional()
     }
 
-    /// Deletes the account with this address if the address was never proved and it is not `except`.
+    /// The account with this address if nobody has proved the address and it is not `except`; locked until the
+    /// transaction ends.
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn delete_pending(conn: &mut Conn, email: &str, except: Uuid) -> QueryResult<usize> {
-        diesel::delete(users::table)
+    pub async fn lock_pending(
+        conn: &mut Conn,
+        email: &str,
+        except: Uuid,
+    ) -> QueryResult<Option<Self>> {
+        users::table
             .filter(lower(users::email).eq(lower(email)))
             .filter(users::status.eq(AccountStatus::Pending))
             .filter(users::id.ne(except))
-            .execute(conn)
+            .select(Self::as_select())
+            .for_no_key_update()
+            .first(conn)
             .await
+            .optional()
     }
 
     /// Closes the account; `None` if it is closed already or gone. What somebody else closed an
-    /// administrator can close once more, so that only one can open it again.
+    /// administrator can close once more, so that only one can open it again; it is then not erased for not being used.
     ///
     /// # Errors
     /// If the database cannot answer.
@@ -356,6 +364,10 @@ impl User {
                 users::closed_at.eq(now),
                 users::closed_by.eq(by),
                 users::closed_reason.eq(reason),
+                users::erases_at.eq(case_when(
+                    users::closed_by.is_distinct_from(ClosedBy::Inactivity),
+                    users::erases_at,
+                )),
                 users::updated_at.eq(now),
             ))
             .returning(Self::as_returning())

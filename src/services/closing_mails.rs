@@ -82,11 +82,10 @@ pub(super) async fn inactivity_warning(
     user: Uuid,
     number: i16,
 ) -> Result<Option<(Recipient, Mail)>> {
-    let conn = &mut *app.db.conn().await?;
-    let warned = warnings::warned(conn, user).await?;
-    let Some((_, at)) = warned.filter(|(warnings, _)| *warnings == number) else {
+    let (conn, at) = (&mut *app.db.conn().await?, app.now());
+    if !warnings::note_sent(conn, user, number, at).await? {
         return Ok(None);
-    };
+    }
     let Some(user) = User::by_ids(conn, &[user]).await?.pop() else {
         return Ok(None);
     };

@@ -25,7 +25,7 @@ use crate::services::limits::{self, Limit};
 use crate::services::login::TokenDelivery;
 use crate::services::mails::token_rejected;
 use crate::services::sign_in::{self, NewSignIn, SignIn};
-use crate::services::{two_factor, validate};
+use crate::services::{erasure, two_factor, validate};
 
 /// A mailed token.
 #[derive(InputObject)]
@@ -200,7 +200,7 @@ pub async fn confirm_change(
             let change = EmailChange::confirm(conn, user.id, new, old, now).await?;
             let change = change.ok_or_else(token_rejected)?;
             let spared = caller.map(Actor::session_id);
-            let moved = move_to(conn, user.id, new, spared, now).await?;
+            let moved = move_to(app, conn, user.id, new, spared, now).await?;
             devices::note(conn, client, user.id, now).await?;
             let entry = Entry::from(client, AuditAction::EmailChanged).of(user.id);
             entry.record(app, conn).await?;
@@ -216,7 +216,7 @@ pub async fn confirm_change(
         let kind = VerificationKind::EmailChangeUndo;
         let token = VerificationToken::consume(conn, &hash, kind, owner, now).await?;
         let token = token.ok_or_else(token_rejected)?;
-        let moved = move_to(conn, token.user_id, &token.email, None, now).await?;
+        let moved = move_to(app, conn, token.user_id, &token.email, None, now).await?;
         // Whoever holds the address that is left now must not undo this. A link mailed to an address
         // that the account had even before stays good: its owner may have to undo this move, too.
         token.void_later(conn, now).await?;
@@ -250,6 +250,7 @@ pub async fn confirm_change(
 
 /// Gives the account another, proved address and ends its sessions but one.
 async fn move_to(
+    app: &App,
     conn: &mut Conn,
     user: Uuid,
     email: &EmailAddress,
@@ -257,7 +258,9 @@ async fn move_to(
     now: DateTime,
 ) -> Result<User> {
     // Whoever registered with the address and never proved it gives way to who did.
-    User::delete_pending(conn, email, user).await?;
+    if let Some(unproved) = User::lock_pending(conn, email, user).await? {
+        erasure::erase(app, conn, &unproved).await?;
+    }
     let moved = User::set_email(conn, user, email, now)
         .await
         .on_constraint("users_email_key", || {

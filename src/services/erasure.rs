@@ -13,7 +13,7 @@ use crate::models::job::Job;
 use crate::models::permission::SystemPermission;
 use crate::models::session::{Session, SessionEndReason};
 use crate::models::trusted_device::TrustedDevice;
-use crate::models::user::User;
+use crate::models::user::{AccountStatus, User};
 use crate::scalar::DateTime;
 use crate::services::account::above;
 use crate::services::audit::{AuditAction, Entry};
@@ -39,19 +39,22 @@ pub async fn ask(
     conn.transaction(async |conn| {
         let user = User::lock(conn, id).await?.ok_or(Error::Unauthenticated)?;
         proof.take(app, conn, actor).await?;
-        if user.erases_at.is_some() {
-            return Ok(user.erases_at);
-        }
         roles::keep_an_administrator(conn, id, &[]).await?;
         let entry = Entry::own(actor, AuditAction::ErasureRequested);
         entry.record(app, conn).await?;
-        let Some(grace) = app.config.erasure_grace() else {
-            erase(app, conn, &user).await?;
-            return Ok(None);
+        let at = match (user.erases_at, app.config.erasure_grace()) {
+            (Some(at), _) => at,
+            (None, Some(grace)) => {
+                let at = DateTime(*now + grace);
+                schedule(conn, id, at, now).await?;
+                at
+            }
+            (None, None) => {
+                erase(app, conn, &user).await?;
+                return Ok(None);
+            }
         };
-        let at = DateTime(*now + grace);
         let (spared, reason) = (Some(actor.session_id()), SessionEndReason::User);
-        schedule(conn, id, at, now).await?;
         end_sessions(conn, id, spared, reason, now).await?;
         Ok(Some(at))
     })
@@ -92,8 +95,8 @@ pub struct Order {
     pub reason: Option<String>,
 }
 
-/// Has somebody's account erased, at once or after the grace period, and ends its sessions. Gives as [`ask`]. No id
-/// names nobody.
+/// Has somebody's account erased, at once or after the grace period, and ends its sessions. Gives as [`ask`]. One whose
+/// address nobody has proved goes at once. No id names nobody.
 ///
 /// # Errors
 /// `NOT_FOUND`, `PROTECTED` for the caller's own account and the last administrator, `INVALID_VALUE` for a
@@ -118,10 +121,9 @@ pub async fn order(
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
         let user = above(app, conn, actor, SystemPermission::AdminUsers, id).await?;
-        let grace = app.config.erasure_grace().filter(|_| !order.immediately);
-        if grace.is_some() && user.erases_at.is_some() {
-            return Ok(user.erases_at);
-        }
+        // Nobody can sign in to an account that waits for its address to be proved, and call it off.
+        let at_once = order.immediately || user.status == AccountStatus::Pending;
+        let grace = app.config.erasure_grace().filter(|_| !at_once);
         roles::keep_an_administrator(conn, id, &path).await?;
         Entry::by(actor, AuditAction::ErasureRequested)
             .on(id)
@@ -133,8 +135,10 @@ pub async fn order(
             erase(app, conn, &user).await?;
             return Ok(None);
         };
-        let at = DateTime(*now + grace);
-        schedule(conn, id, at, now).await?;
+        let at = user.erases_at.unwrap_or(DateTime(*now + grace));
+        if user.erases_at.is_none() {
+            schedule(conn, id, at, now).await?;
+        }
         end_sessions(conn, id, None, SessionEndReason::Admin, now).await?;
         Ok(Some(at))
     })

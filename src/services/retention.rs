@@ -170,22 +170,27 @@ pub fn erased_after_closing(app: &App) -> Option<TimeDelta> {
 /// each batch. Gives how many each stage took. Several instances share the work.
 ///
 /// # Errors
-/// If the database cannot answer, or an exempt role does not exist; what was done before stays done.
+/// If the database cannot answer, or an exempt role does not exist; what was done before stays done, and accounts
+/// that it refuses to change hold up none behind them.
 pub async fn run(
     app: &App,
     most: usize,
     mut progress: impl FnMut(Stage, usize),
 ) -> Result<Vec<(Stage, usize)>> {
     let exempt = exempt_roles(app, &mut *app.db.conn().await?).await?;
-    if app.config.inactivity_stages().warn.is_some() {
-        while !app.shutdown.is_cancelled() {
-            let forgotten = retention::forget_warnings(&mut *app.db.conn().await?, BATCH).await?;
-            if forgotten == 0 {
-                break;
-            }
+    // Where the settings have fewer of them than when an account was warned.
+    let last = app.config.inactivity_stages().last_warning();
+    while !app.shutdown.is_cancelled() {
+        let conn = &mut *app.db.conn().await?;
+        let mut changed = retention::forget_warnings(conn, BATCH).await?;
+        if let Some((last, _)) = last {
+            changed += retention::level_warnings(conn, last, BATCH).await?;
+        }
+        if changed == 0 {
+            break;
         }
     }
-    let mut taken = Vec::new();
+    let (mut taken, mut failed) = (Vec::new(), None);
     for stage in Stage::ALL {
         let Some(search) = stage.search(app, &exempt) else {
             continue;
@@ -193,21 +198,26 @@ pub async fn run(
         let (mut after, mut done) = (Candidate::first(), 0);
         while done < most && !app.shutdown.is_cancelled() {
             let mut conn = app.db.conn().await?;
-            let (last, batch) = conn
+            let mut last = None;
+            let outcome = conn
                 .transaction(async |conn| {
                     let found = search.take(conn, after, stage.batch()).await?;
-                    let changed = advance(app, conn, stage, &found).await?;
-                    Ok::<_, Error>((found.last().copied(), changed))
+                    last = found.last().copied();
+                    advance(app, conn, stage, &found).await
                 })
-                .await?;
+                .await;
+            match outcome {
+                Ok(batch) => done += batch,
+                Err(error) if last.is_none() => return Err(error),
+                Err(error) => failed = Some(error),
+            }
             let Some(last) = last else { break };
             after = last;
-            done += batch;
             progress(stage, done);
         }
         taken.push((stage, done));
     }
-    Ok(taken)
+    failed.map_or(Ok(taken), Err)
 }
 
 /// Takes locked accounts through a stage; gives how many. Belongs into a transaction.

@@ -49,10 +49,12 @@ async fn an_owner_has_the_account_erased_after_thirty_days() {
         "{}",
         mail.text
     );
-    // The first moment holds, and nothing is told twice.
+    // The first moment holds, and nothing is told twice; who came in meanwhile goes.
     app.advance(TimeDelta::minutes(1));
+    let between = app.sign_in("ada").await;
     let twice = ada.erase_account(Some(PASSWORD)).await;
     assert_eq!(twice.data("eraseAccount/erasesAt"), at);
+    assert!(ada.is_signed_in().await && !between.is_signed_in().await);
     assert_eq!(app.run_jobs().await, 0);
 
     app.advance(TimeDelta::days(29));
@@ -89,7 +91,7 @@ async fn an_owner_has_the_account_erased_after_thirty_days() {
     assert_eq!(app.count("users").await, "0");
     assert_eq!(
         app.db.text(ENTRIES).await,
-        "erasure_requested success, account_erased success"
+        "erasure_requested success, erasure_requested success, account_erased success"
     );
     let again = app.register("ada").await;
     assert_eq!(again.data("register/errors"), &json!([]));
@@ -200,8 +202,20 @@ async fn an_administrator_has_an_account_erased() {
         "Your account at Cardea will be erased"
     );
     app.advance(TimeDelta::minutes(1));
-    let twice = admin.erase_user(&ada.id, json!({})).await;
+    // Asked once more, it stays at that moment; who came in meanwhile has to sign in again.
+    let again = json!({ "reason": "and by telephone" });
+    let twice = admin.erase_user(&ada.id, again).await;
     assert_eq!(twice.data("eraseUser/erasesAt"), at);
+    assert!(!ada.is_signed_in().await);
+    let entries = admin.gql(shown, json!({ "id": ada.id })).await;
+    assert_eq!(
+        entries.data("auditEvents/nodes/0/details/reason"),
+        "and by telephone"
+    );
+    app.run_jobs().await;
+    let told = app.subjects(ADA).await;
+    let told = told.iter().filter(|subject| subject.contains("erased"));
+    assert_eq!(told.count(), 1);
     let at_once = json!({ "immediately": true, "reason": "asked for by letter" });
     let gone = admin.erase_user(&ada.id, at_once.clone()).await;
     assert_eq!(
@@ -343,7 +357,13 @@ async fn accounts_that_wait_or_are_closed_are_erased_too() {
         .await;
     let pat = cardea::graphql::node::Kind::User.id(pat.parse().expect("a UUID"));
     app.run_jobs().await;
-    assert_eq!(admin.erase_user(&pat, json!({})).await.code(), "");
+    // Whoever comes to prove the address later is not to find an account that goes.
+    let gone = admin.erase_user(&pat, json!({})).await;
+    assert_eq!(
+        gone.data("eraseUser"),
+        &json!({ "errors": [], "erasesAt": null })
+    );
+    assert_eq!(app.count("users").await, "1");
     let mails = app.mails_to(&email("pat")).len();
     app.run_jobs().await;
     assert_eq!(
@@ -359,7 +379,7 @@ async fn accounts_that_wait_or_are_closed_are_erased_too() {
     assert_eq!(mail.subject, "Your account at Cardea will be erased");
     assert!(mail.links.is_empty(), "what an administrator closed");
     app.advance(TimeDelta::days(30));
-    assert_eq!(app.erase_due().await, 2);
+    assert_eq!(app.erase_due().await, 1);
     assert_eq!(app.count("users").await, "1");
 }
 

@@ -119,6 +119,119 @@ async fn the_mails_name_the_days() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_warning_that_is_not_sent_is_none() {
+    let app = TestApp::with(&STAGES).await;
+    app.user("ada").await;
+    app.run_jobs().await;
+    app.advance(TimeDelta::days(100));
+    assert_eq!(app.retention().await, ["first warning: 1"]);
+    // The mail waits, as it does where no mail server is set.
+    app.advance(TimeDelta::days(50));
+    assert!(app.retention().await.is_empty());
+    app.run_jobs().await;
+    let mail = app.mails_to(ADA).remove(0);
+    let said = mail.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        said.contains("closed on 29 May 2027."),
+        "from the day on which it is sent: {said}"
+    );
+    app.advance(TimeDelta::days(20) - TimeDelta::seconds(1));
+    assert!(app.retention().await.is_empty());
+    app.advance(TimeDelta::seconds(1));
+    assert_eq!(app.retention().await, ["second warning: 1"]);
+    // One that was given up counts after thirty days, in which it can be sent again.
+    app.db
+        .sql(&format!(
+            "UPDATE jobs SET attempts = 9, failed_at = '{}', last_error = 'no such mailbox'",
+            app.app.clock.now().to_rfc3339()
+        ))
+        .await;
+    app.advance(TimeDelta::days(30) - TimeDelta::seconds(1));
+    cleaning::clean(&app.app).await.expect("cleaned");
+    assert!(app.retention().await.is_empty());
+    app.advance(TimeDelta::seconds(2));
+    cleaning::clean(&app.app).await.expect("cleaned");
+    assert_eq!(app.retention().await, ["closing: 1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_one_warning_has_become_enough_who_had_two_is_closed() {
+    let app = TestApp::with(&STAGES).await;
+    app.user("ada").await;
+    for day in [100, 120] {
+        until(&app, after(day)).await;
+        app.run_jobs().await;
+    }
+    assert_eq!(kept(&app).await, "ada active 2");
+    let fewer: Vec<&str> = STAGES
+        .into_iter()
+        .filter(|flag| !flag.contains("again"))
+        .collect();
+    let (second, _) = app.second(&fewer).await;
+    let taken = async || {
+        let taken = retention::run(&second, 100, |_, _| {}).await.expect("run");
+        taken.iter().map(|(_, accounts)| accounts).sum::<usize>()
+    };
+    // Thirty days after the last warning, as one that had only one.
+    app.advance(TimeDelta::days(30) - TimeDelta::seconds(1));
+    assert_eq!(taken().await, 0);
+    app.advance(TimeDelta::seconds(1));
+    assert_eq!(taken().await, 1);
+    assert_eq!(kept(&app).await, "ada deactivated inactivity 1");
+    second.db.close();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_cannot_be_changed_holds_up_none_behind_it() {
+    let app = TestApp::with(&STAGES).await;
+    for name in ["ada", "bob", "cyd"] {
+        app.user(name).await;
+    }
+    for day in [100, 120] {
+        until(&app, after(day)).await;
+        app.run_jobs().await;
+    }
+    app.db
+        .sql(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not this one'; END $$; \
+             CREATE TRIGGER refuse BEFORE UPDATE ON users FOR EACH ROW \
+             WHEN (OLD.username = 'ada' AND NEW.status = 'deactivated') EXECUTE FUNCTION refuse()",
+        )
+        .await;
+    app.advance(TimeDelta::days(10));
+    let refused = retention::run(&app.app, 100, |_, _| {}).await;
+    assert!(refused.is_err(), "and it is told");
+    assert_eq!(
+        kept(&app).await,
+        "ada active 2, bob deactivated inactivity 2, cyd deactivated inactivity 2"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_administrator_closes_is_not_erased_for_not_being_used() {
+    let app = TestApp::with(&STAGES).await;
+    app.admin().await;
+    let ada = app.user("ada").await;
+    for day in [100, 120, 130, 160] {
+        until(&app, after(day)).await;
+        app.run_jobs().await;
+    }
+    let scheduled = "SELECT count(*)::text FROM users WHERE erases_at IS NOT NULL";
+    assert_eq!(app.db.text(scheduled).await, "1");
+    let admin = app.sign_in("admin").await;
+    assert_eq!(admin.set_status(&ada.id, false, None).await.code(), "");
+    assert_eq!(app.db.text(scheduled).await, "0");
+    app.advance(TimeDelta::days(10));
+    assert_eq!(app.erase_due().await, 0);
+    // What its owner or an administrator asked for stands.
+    let bob = app.user("bob").await;
+    let admin = app.sign_in("admin").await;
+    assert_eq!(admin.erase_user(&bob.id, json!({})).await.code(), "");
+    assert_eq!(admin.set_status(&bob.id, false, None).await.code(), "");
+    assert_eq!(app.db.text(scheduled).await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn settings_that_are_newer_than_the_account_cut_nobody_short() {
     let app = TestApp::with(&STAGES).await;
     app.user("ada").await;
@@ -136,6 +249,7 @@ async fn settings_that_are_newer_than_the_account_cut_nobody_short() {
             app.advance(TimeDelta::seconds(1));
         }
         assert_eq!(app.retention().await, [stage]);
+        app.run_jobs().await;
     }
 }
 
@@ -144,8 +258,10 @@ async fn using_the_account_begins_anew() {
     let app = TestApp::with(&STAGES).await;
     app.user("ada").await;
     app.user("bob").await;
-    until(&app, after(100)).await;
-    until(&app, after(120)).await;
+    for day in [100, 120] {
+        until(&app, after(day)).await;
+        app.run_jobs().await;
+    }
     assert_eq!(kept(&app).await, "ada active 2, bob active 2");
     // One signs in; the other uses a session of thirty days, which says nothing about a sign-in.
     app.sign_in("ada").await;
@@ -197,6 +313,7 @@ async fn exempt_roles_and_the_last_administrator_stay() {
     app.user_with_role("two", "admin").await;
     for day in [100, 120, 130, 131] {
         until(&app, after(day)).await;
+        app.run_jobs().await;
     }
     let text = kept(&app).await;
     assert!(text.starts_with("mod active 0"), "{text}");

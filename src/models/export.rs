@@ -154,7 +154,14 @@ const PARTS: &[Part] = &[
              CASE WHEN coalesce(actor_id, $1) = $1 THEN encode(client, 'base64') END AS sealed_client, \
              CASE WHEN subject_id = $1 THEN encode(reason, 'base64') END AS sealed_reason, \
              request_id, details \
-         FROM audit_events WHERE subject_id = $1 OR actor_id = $1 ORDER BY occurred_at, id",
+         FROM ( \
+             SELECT * FROM audit_events WHERE subject_id = $1 OR actor_id = $1 ORDER BY occurred_at DESC, id DESC LIMIT 20000 \
+         ) AS newest ORDER BY occurred_at, id",
+    ),
+    // Whoever administers for years leaves more than one document can hold.
+    one(
+        "activityInAll",
+        "SELECT count(*) AS entries FROM audit_events WHERE subject_id = $1 OR actor_id = $1",
     ),
 ];
 

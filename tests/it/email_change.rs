@@ -206,6 +206,8 @@ async fn who_registered_with_the_address_and_never_proved_it_gives_way() {
     assert_eq!(address(&ada).await, NEW);
     assert_eq!(app.db.text("SELECT count(*)::text FROM users").await, "1");
     assert_eq!(app.verify(&squatter).await.code(), "TOKEN_REJECTED");
+    let erased = "SELECT count(*)::text FROM audit_events WHERE action = 'account_erased'";
+    assert_eq!(app.db.text(erased).await, "1", "and it was told");
     assert_eq!(
         app.login("new", PASSWORD).await.code(),
         "INVALID_CREDENTIALS"

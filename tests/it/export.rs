@@ -188,8 +188,15 @@ async fn no_table_and_no_column_is_forgotten() {
         WHERE table_schema = 'public' AND table_name <> '__diesel_schema_migrations'";
     let columns: Vec<String> = serde_json::from_str(&app.db.text(columns).await).expect("columns");
     let mut left_out: BTreeSet<&str> = LEFT_OUT.iter().map(|(name, _)| *name).collect();
-    let mut parts: BTreeSet<&str> =
-        ["format", "version", "exportedAt", "queuedEvents", "imports"].into();
+    let mut parts: BTreeSet<&str> = [
+        "format",
+        "version",
+        "exportedAt",
+        "activityInAll",
+        "queuedEvents",
+        "imports",
+    ]
+    .into();
     for column in &columns {
         let (table, name) = column.split_once('.').expect("a table");
         if LEFT_OUT.iter().any(|(left, _)| *left == table) {
@@ -382,4 +389,28 @@ async fn an_export_is_one_statement_bounded_and_fails_on_what_was_changed() {
     app.advance(TimeDelta::minutes(6));
     let refused = ada.ask(EXPORT).await;
     assert_eq!(refused.codes(), ["REAUTHENTICATION_REQUIRED"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_done_more_than_a_document_holds_gets_the_newest_of_it() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    app.db
+        .sql(&format!(
+            "INSERT INTO audit_events (id, occurred_at, action, outcome, mac, actor_id) \
+             SELECT gen_random_uuid(), '2026-11-29T00:00:00Z'::timestamptz + n * INTERVAL '1 s', 'role_assigned', 'success', \
+                 decode(repeat('31', 32), 'hex'), '{}' FROM generate_series(1, 20000) AS n",
+            app.db.text("SELECT id::text FROM users").await
+        ))
+        .await;
+    let document = ada.ask(EXPORT).await;
+    let document = document.data("exportMyData/data");
+    let activity = document["activity"].as_array().expect("a list");
+    assert_eq!(activity.len(), 20_000);
+    let last = activity.last().map(|entry| &entry["action"]);
+    assert_eq!(last, Some(&json!("data_exported")));
+    let all = document["activityInAll"]["entries"]
+        .as_u64()
+        .expect("a number");
+    assert!(all > 20_000, "{all}");
 }

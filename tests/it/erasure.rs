@@ -490,7 +490,7 @@ async fn erasing_in_the_midst_of_everything_leaves_nothing_behind() {
         let prove = "mutation { reauthenticate(input: { password: \"Wrong-Horse-7\" }) { errors { code } } }";
         let address = format!("new{round}@example.org");
         let at_once = json!({ "immediately": true });
-        let (login, refreshed, changed, wrong, moved, asked, one, two, read) = tokio::join!(
+        let (login, refreshed, changed, wrong, moved, asked, one, two, read, exported) = tokio::join!(
             app.login(&name, PASSWORD),
             refreshing,
             ada.ask(profile),
@@ -500,11 +500,19 @@ async fn erasing_in_the_midst_of_everything_leaves_nothing_behind() {
             admin.erase_user(&ada.id, at_once.clone()),
             admin.erase_user(&ada.id, at_once.clone()),
             ada.ask("{ me { email sessions { nodes { id } } activity { nodes { ipAddress } } } }"),
+            ada.ask("mutation { exportMyData { data errors { code } } }"),
         );
+        // All of it or none.
+        let document = exported
+            .json
+            .pointer("/data/exportMyData/data/account/email");
+        assert!(document.is_none_or(|email| *email == format!("{name}@example.org")));
         let mut codes: Vec<&str> = [one.code(), two.code()].to_vec();
         codes.sort_unstable();
         assert_eq!(codes, ["", "NOT_FOUND"], "round {round}");
-        for answer in [&login, &refreshed, &changed, &wrong, &moved, &asked, &read] {
+        for answer in [
+            &login, &refreshed, &changed, &wrong, &moved, &asked, &read, &exported,
+        ] {
             assert!(
                 answer.codes().iter().all(|code| *code == "UNAUTHENTICATED"),
                 "round {round}: {}",

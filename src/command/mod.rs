@@ -20,6 +20,7 @@ use cardea::config::{Config, LogFormat};
 use cardea::crypto::master_key;
 use cardea::graphql::Api;
 use cardea::graphql::federation::subgraph_sdl;
+use cardea::http;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
@@ -172,6 +173,7 @@ async fn check(config: &Config) -> anyhow::Result<()> {
     let (text, file) = (seal.master_key.as_ref(), seal.master_key_file.as_deref());
     let key = master_key::given(text, file, seal.master_key_command.as_deref()).await;
     problems.extend(key.err().map(|error| format!("{error:#}")));
+    problems.extend(http::api(config).err().map(|error| format!("{error:#}")));
     if problems.is_empty() {
         println!("The settings are sound.");
         return Ok(());

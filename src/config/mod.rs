@@ -328,6 +328,17 @@ pub struct HttpConfig {
     /// Be a subgraph of Apollo Federation: answer what a gateway asks
     #[arg(long, env = "CARDEA_FEDERATION", default_value_t = false, action = ArgAction::Set, value_name = "BOOL", global = true)]
     pub federation: bool,
+    /// Trusted documents: a file of them, or a folder of such files; see docs/TRUSTED-DOCUMENTS.md
+    #[arg(
+        long,
+        env = "CARDEA_TRUSTED_DOCUMENTS",
+        value_name = "PATH",
+        global = true
+    )]
+    pub trusted_documents: Option<PathBuf>,
+    /// Run trusted documents only; who holds admin:system may send any
+    #[arg(long, env = "CARDEA_TRUSTED_DOCUMENTS_ONLY", default_value_t = false, action = ArgAction::Set, value_name = "BOOL", global = true)]
+    pub trusted_documents_only: bool,
     /// Most bytes of a request's body
     #[arg(
         long,

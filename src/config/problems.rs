@@ -96,6 +96,10 @@ impl Config {
             self.http.max_body_bytes < 1024 || self.http.request_timeout_secs == 0,
             "CARDEA_MAX_BODY_BYTES must be at least 1024 and CARDEA_REQUEST_TIMEOUT_SECS at least 1",
         );
+        check(
+            self.http.trusted_documents_only && self.http.trusted_documents.is_none(),
+            "CARDEA_TRUSTED_DOCUMENTS_ONLY needs CARDEA_TRUSTED_DOCUMENTS",
+        );
         check(self.rates.hold_nothing(), "rates must be at least 1");
         found.extend(self.malformed_origins());
         found.extend(self.passkey_problem());

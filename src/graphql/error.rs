@@ -24,6 +24,10 @@ pub enum Code {
     MethodNotAllowed,
     /// No operation, or more than one, is meant.
     OperationResolutionFailure,
+    /// No trusted document has this id.
+    PersistedQueryNotFound,
+    /// Nothing but trusted documents is run.
+    PersistedQueryOnly,
     /// The document is larger, deeper or costlier than allowed.
     QueryTooComplex,
     /// Too busy; `retryAfter` says when to come back.
@@ -41,7 +45,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::BadUserInput,
         Self::Forbidden,
         Self::GraphqlParseFailed,
@@ -49,6 +53,8 @@ impl Code {
         Self::InternalServerError,
         Self::MethodNotAllowed,
         Self::OperationResolutionFailure,
+        Self::PersistedQueryNotFound,
+        Self::PersistedQueryOnly,
         Self::QueryTooComplex,
         Self::RateLimited,
         Self::ReauthenticationRequired,
@@ -68,6 +74,8 @@ impl Code {
             Self::InternalServerError => "INTERNAL_SERVER_ERROR",
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
             Self::OperationResolutionFailure => "OPERATION_RESOLUTION_FAILURE",
+            Self::PersistedQueryNotFound => "PERSISTED_QUERY_NOT_FOUND",
+            Self::PersistedQueryOnly => "PERSISTED_QUERY_ONLY",
             Self::QueryTooComplex => "QUERY_TOO_COMPLEX",
             Self::RateLimited => "RATE_LIMITED",
             Self::ReauthenticationRequired => "REAUTHENTICATION_REQUIRED",

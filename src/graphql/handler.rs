@@ -134,6 +134,7 @@ async fn answer(
     let operation = prepared.operation();
     let kind = operation.ty;
     let caller = caller(app, api, client.clone(), &parts.headers, operation).await?;
+    prepared.trusted_by(app, caller.requester())?;
     if kind == OperationType::Subscription {
         let cut = parts.extensions.get::<Cut>().cloned();
         let stream = stream::open(asking, prepared, &caller, cut).await?;
@@ -295,7 +296,7 @@ impl Answer {
 /// What is said of a document that does not fit the schema.
 pub(super) fn unfit(error: &async_graphql::ServerError) -> Value {
     // The values of variables are checked together with the document they go into.
-    let code = if error.message.starts_with("Invalid value for argument") {
+    let code = if error.message.starts_with("Invalid value for ") {
         Code::BadUserInput
     } else {
         Code::GraphqlValidationFailed

@@ -35,10 +35,12 @@ pub mod sdl;
 pub mod session;
 pub mod statistics;
 pub mod subscription;
+pub mod trusted;
 pub mod turn;
 pub mod two_factor;
 pub mod user;
 pub mod user_page;
+mod variables;
 pub mod verification;
 pub mod viewer;
 pub mod witness;
@@ -53,6 +55,7 @@ use access::{AccessLayer, SharedRules};
 use federation::{SubgraphSdl, subgraph_sdl};
 use sdl::Rules;
 use subscription::Subscription;
+use trusted::TrustedDocuments;
 
 /// Everything that can be read.
 #[derive(MergedObject, Default)]
@@ -113,6 +116,7 @@ pub struct Api {
     /// The same with what gateways ask, where that is on. Subscriptions do not go through it.
     federated: Option<async_graphql::Schema<FederatedQuery, Mutation, Subscription>>,
     rules: SharedRules,
+    trusted: TrustedDocuments,
 }
 
 impl Api {
@@ -129,6 +133,7 @@ impl Api {
             schema,
             federated: None,
             rules,
+            trusted: TrustedDocuments::default(),
         })
     }
 
@@ -149,7 +154,20 @@ impl Api {
             schema,
             federated: Some(federated),
             rules,
+            trusted: TrustedDocuments::default(),
         })
+    }
+
+    /// The same with documents that can be run by their ids.
+    #[must_use]
+    pub fn trusting(self, trusted: TrustedDocuments) -> Self {
+        Self { trusted, ..self }
+    }
+
+    /// The documents that can be run by their ids.
+    #[must_use]
+    pub fn trusted(&self) -> &TrustedDocuments {
+        &self.trusted
     }
 
     /// Runs a query or a mutation.

@@ -17,9 +17,11 @@ use crate::graphql::error::Code;
 #[serde(rename_all = "camelCase")]
 pub(super) struct Params {
     pub(super) query: Option<String>,
+    /// Names a trusted document.
+    document_id: Option<String>,
     pub(super) operation_name: Option<String>,
     pub(super) variables: Option<Map<String, Value>>,
-    // Read for its form only: nothing that a client could say there is understood.
+    /// Of these only Apollo's `persistedQuery` is understood.
     extensions: Option<Map<String, Value>>,
 }
 
@@ -69,6 +71,16 @@ impl From<Refusal> for Refused {
 }
 
 impl Params {
+    /// The id of the document that is meant, where the request names one (GraphQL over HTTP, or Apollo's
+    /// persisted queries).
+    pub(super) fn document_id(&self) -> Option<&str> {
+        let apollo = || {
+            let persisted = self.extensions.as_ref()?.get("persistedQuery")?;
+            persisted.get("sha256Hash")?.as_str()
+        };
+        self.document_id.as_deref().or_else(apollo)
+    }
+
     pub(super) async fn read(
         parts: &Parts,
         body: Body,
@@ -101,8 +113,8 @@ impl Params {
         };
         parsed.map_err(|error| {
             Refused::parameter(if error.is_data() {
-                "The body must be one JSON object with `query` and `operationName` as strings, `variables` and \
-                 `extensions` as objects."
+                "The body must be one JSON object with `query`, `documentId` and `operationName` as strings, `variables` \
+                 and `extensions` as objects."
             } else {
                 "The body is not JSON."
             })
@@ -120,6 +132,7 @@ impl Params {
         {
             match &*name {
                 "query" => params.query = Some(value.into_owned()),
+                "documentId" => params.document_id = Some(value.into_owned()),
                 "operationName" => params.operation_name = Some(value.into_owned()),
                 "variables" => params.variables = object("variables", &value)?,
                 "extensions" => params.extensions = object("extensions", &value)?,

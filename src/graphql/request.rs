@@ -1,21 +1,30 @@
 //! A request on its way to execution: its document is scanned, parsed, measured against the limits, and
 //! asked which operation is meant. Whatever transport it came by passes here.
 
+use std::sync::Arc;
+
 use async_graphql::parser::types::{ExecutableDocument, OperationDefinition, OperationType};
-use async_graphql::{Request, Variables};
+use async_graphql::{Positioned, Request, Variables};
+use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
 use crate::app::App;
+use crate::auth::requester::Requester;
+use crate::config::DocumentLimits;
 use crate::graphql::Api;
 use crate::graphql::document;
 use crate::graphql::error::Code;
 use crate::graphql::params::{Params, Refused};
 use crate::graphql::scan;
+use crate::graphql::variables::Unvalidated;
+use crate::models::permission::SystemPermission;
 
 /// A request whose document may be run.
 #[derive(Clone)]
 pub(super) struct Prepared {
-    document: ExecutableDocument,
+    document: Arc<ExecutableDocument>,
+    /// It was read and validated when the server started.
+    trusted: bool,
     variables: Map<String, Value>,
     name: Option<String>,
 }
@@ -31,22 +40,65 @@ impl Prepared {
         params: Params,
         allowed: impl FnOnce(OperationType) -> Result<(), Refused>,
     ) -> Result<Self, Refused> {
-        let text = params
-            .query
-            .ok_or_else(|| Refused::parameter("`query` is missing."))?;
-        let variables = params.variables.unwrap_or_default();
         let limits = &app.config.limits;
-        scan::scan(&text, limits)?;
-        refuse_nul(&text, &variables)?;
-        let document = parse(&text)?;
+        let known = params.document_id().map(|id| api.trusted().get(id));
+        let (document, trusted) = match (known, params.query) {
+            (Some(Some(document)), _) => (document, true),
+            (_, Some(text)) => (Arc::new(Self::guarded(limits, &text)?), false),
+            (Some(None), None) => {
+                // Apollo's clients look for these words, and send the text.
+                let message = "PersistedQueryNotFound";
+                return Err(Refused::by_graphql(Code::PersistedQueryNotFound, message));
+            }
+            (None, None) => {
+                return Err(Refused::parameter("`query` or `documentId` is missing."));
+            }
+        };
+        let variables = params.variables.unwrap_or_default();
+        refuse_nul(&variables)?;
         let operation = document::operation(&document, params.operation_name.as_deref())?;
         allowed(operation.ty)?;
         require_variables(operation, &variables)?;
         document::measure(&document, operation, &variables, api.rules(), limits)?;
         Ok(Self {
             document,
+            trusted,
             variables,
             name: params.operation_name,
+        })
+    }
+
+    /// The document of a text, whatever its variables will be, if it is small enough to be looked at.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn guarded(
+        limits: &DocumentLimits,
+        text: &str,
+    ) -> Result<ExecutableDocument, Refused> {
+        scan::scan(text, limits)?;
+        if text.contains('\0') || text.contains("\\u0000") || text.contains("\\u{0") {
+            return Err(nul());
+        }
+        parse(text)
+    }
+
+    /// Whether the caller may send this document: any, or where the settings trust documents alone, one of those.
+    /// Administrators of the system may send what they like.
+    ///
+    /// # Errors
+    /// That it is not trusted.
+    pub(super) fn trusted_by(&self, app: &App, requester: &Requester) -> Result<(), Refused> {
+        if self.trusted
+            || !app.config.http.trusted_documents_only
+            || requester.has(SystemPermission::AdminSystem)
+        {
+            return Ok(());
+        }
+        let message = "This server runs trusted documents only: send `documentId`.";
+        Err(Refused {
+            by_graphql: true,
+            ..Refused::new(StatusCode::FORBIDDEN, Code::PersistedQueryOnly, message)
         })
     }
 
@@ -61,16 +113,32 @@ impl Prepared {
         // The text was parsed: nothing reads it any more.
         let variables = Variables::from_json(self.variables.into());
         let mut request = Request::new("").variables(variables).data(app.clone());
+        if self.trusted {
+            let operation = document::operation(&self.document, self.name.as_deref());
+            let operation = operation.expect("it was found when the request was prepared");
+            let definitions = operation.variable_definitions.iter();
+            let types = definitions
+                .map(|Positioned { node, .. }| (node.name.node.clone(), node.var_type.to_string()));
+            let given = request.variables.clone();
+            request = request.data(Unvalidated {
+                types: types.collect(),
+                given,
+            });
+        }
         request.operation_name = self.name;
         if !app.config.introspection() {
             request = request.disable_introspection();
         }
-        request.set_parsed_query(self.document);
+        request.set_parsed_query(Arc::unwrap_or_clone(self.document));
         request
     }
 }
 
-fn parse(text: &str) -> Result<ExecutableDocument, Refused> {
+/// Parses a text that is known to be harmless.
+///
+/// # Errors
+/// That it is not GraphQL.
+pub(super) fn parse(text: &str) -> Result<ExecutableDocument, Refused> {
     async_graphql::parser::parse_query(text).map_err(|error| {
         // The parser repeats the document, passwords included; its last line says what it expected.
         let error = error.to_string();
@@ -89,7 +157,11 @@ fn parse(text: &str) -> Result<ExecutableDocument, Refused> {
 }
 
 /// PostgreSQL keeps no U+0000 in text, and no field has a use for it.
-fn refuse_nul(text: &str, variables: &Map<String, Value>) -> Result<(), Refused> {
+fn nul() -> Refused {
+    Refused::by_graphql(Code::BadUserInput, "The character U+0000 is not accepted.")
+}
+
+fn refuse_nul(variables: &Map<String, Value>) -> Result<(), Refused> {
     fn holds_nul(value: &Value) -> bool {
         match value {
             Value::String(text) => text.contains('\0'),
@@ -100,16 +172,10 @@ fn refuse_nul(text: &str, variables: &Map<String, Value>) -> Result<(), Refused>
             Value::Null | Value::Bool(_) | Value::Number(_) => false,
         }
     }
-    let in_text = text.contains('\0') || text.contains("\\u0000") || text.contains("\\u{0");
-    if in_text
-        || variables
-            .iter()
-            .any(|(key, value)| key.contains('\0') || holds_nul(value))
-    {
-        let message = "The character U+0000 is not accepted.";
-        return Err(Refused::by_graphql(Code::BadUserInput, message));
-    }
-    Ok(())
+    let found = variables
+        .iter()
+        .any(|(key, value)| key.contains('\0') || holds_nul(value));
+    if found { Err(nul()) } else { Ok(()) }
 }
 
 fn require_variables(

@@ -14,12 +14,14 @@ use axum::routing::get;
 use axum::{Extension, Router, middleware};
 
 use crate::app::App;
+use crate::config::Config;
+use crate::graphql::trusted::TrustedDocuments;
 use crate::graphql::{Api, handler};
 
 /// Everything that the server answers.
 ///
 /// # Errors
-/// If the schema is not sound.
+/// If the schema is not sound, or a trusted document does not fit it.
 pub fn router(app: App) -> anyhow::Result<Router> {
     let graphql = get(handler::graphql).post(handler::graphql);
     let cors = middleware::from_fn_with_state(app.clone(), cors::cors);
@@ -34,13 +36,24 @@ pub fn router(app: App) -> anyhow::Result<Router> {
     if app.mailer.inbox().is_some() {
         routes = routes.merge(inbox::routes());
     }
-    let api = if app.config.http.federation {
-        Api::federated()?
-    } else {
-        Api::new()?
-    };
+    let api = api(&app.config)?;
     Ok(routes
         .layer(Extension(api))
         .layer(middleware::from_fn_with_state(app.clone(), layers::request))
         .with_state(app))
+}
+
+/// The schema as the settings have it, with the documents that they trust.
+///
+/// # Errors
+/// As [`router`].
+pub fn api(config: &Config) -> anyhow::Result<Api> {
+    let api = if config.http.federation {
+        Api::federated()?
+    } else {
+        Api::new()?
+    };
+    let path = config.http.trusted_documents.as_deref();
+    let trusted = TrustedDocuments::load(&api, &config.limits, pages::DOCUMENTS, path)?;
+    Ok(api.trusting(trusted))
 }

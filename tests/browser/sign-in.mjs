@@ -34,8 +34,8 @@ async function drawsWhatIsRead(page) {
 async function longAgo(page, field) {
   let proved = false;
   await page.route('**/graphql', async (route) => {
-    const document = route.request().postDataJSON().query;
-    if (!proved && document.includes(field)) {
+    const { documentId } = route.request().postDataJSON();
+    if (!proved && documentId === `cardea:${field}`) {
       const extensions = { code: 'REAUTHENTICATION_REQUIRED', methods: ['TWO_FACTOR_CODE'] };
       return route.fulfill({ json: { data: { [field]: null }, errors: [{ message: 'Prove it.', extensions }] } });
     }
@@ -163,7 +163,7 @@ async function rare(page, origin) {
   const error = { code: 'TOKEN_REJECTED', message: 'Begin anew.', path: ['input', 'challengeToken'] };
   const waits = { __typename: 'TwoFactorRequired', challengeToken: 'ctf_token', methods: ['TOTP', 'RECOVERY_CODE'] };
   await page.route('**/graphql', (route) => {
-    const isFirst = route.request().postDataJSON().query.includes('login(');
+    const isFirst = route.request().postDataJSON().documentId === 'cardea:login';
     const login = { errors: [], result: waits };
     const verifyTwoFactor = { errors: [error], result: null };
     return route.fulfill({ json: { data: isFirst ? { login } : { verifyTwoFactor } } });

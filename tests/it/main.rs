@@ -79,6 +79,7 @@ mod session;
 mod signing_key;
 mod statistics;
 mod trusted_device;
+mod trusted_documents;
 mod two_factor;
 mod two_factor_compulsory;
 mod two_factor_sign_in;

@@ -104,7 +104,7 @@ impl Said {
             ("connection_init", Value::Null) => Ok(Self::Init(Map::new())),
             ("subscribe", payload @ Value::Object(_)) => {
                 let params: Params = serde_json::from_value(payload).map_err(|_| bad)?;
-                if params.query.is_none() {
+                if params.query.is_none() && params.document_id().is_none() {
                     return Err(bad);
                 }
                 Ok(Self::Subscribe(id.ok_or(bad)?, params))

@@ -70,6 +70,8 @@ impl Operation {
             }
             admitted => admitted?,
         };
+        let trusted = prepared.trusted_by(holder.app(), &requester);
+        trusted.map_err(|refused| holder.failed(refused.code, &refused.message))?;
         let begun = Arc::new(Mutex::new(None));
         let step = Step::Begin(Arc::clone(&begun));
         let response = run(holder, &prepared, requester.clone(), step, None).await?;

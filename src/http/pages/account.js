@@ -15,14 +15,14 @@ function only(id) {
 }
 
 /** Runs a mutation that names its own proof; gives its payload, or null where the person gives none. */
-async function proved(passkeys, field, intro, selection) {
+async function proved(passkeys, field, intro) {
   const methods = ['TWO_FACTOR_CODE', ...(passkeys.length > 0 ? ['PASSKEY'] : [])];
   let payload = null;
   const done = await prove(methods, intro, async (proof) => {
-    payload = await mutate(field, 'ConfirmIdentityInput', proof, selection);
+    payload = await mutate(field, proof);
     if (!asked(payload)) return payload.errors;
     // The session needs a proof as well, where the last one is a while ago; a proof counts once.
-    const { errors } = await mutate('reauthenticate', 'ConfirmIdentityInput', proof);
+    const { errors } = await mutate('reauthenticate', proof);
     return errors.length > 0 ? errors : [{ code: 'ONCE_MORE' }];
   });
   return done ? payload : null;
@@ -58,7 +58,7 @@ function showSetup({ otpauthUri, secret }, reload) {
     find('secret').textContent = '';
   };
   on(form, async () => {
-    const payload = await act('confirmTwoFactor', 'ConfirmTwoFactorInput', { code: code.value }, 'recoveryCodes');
+    const payload = await act('confirmTwoFactor', { code: code.value });
     code.value = '';
     if (!payload || payload.errors.length > 0) return payload?.errors;
     forget();
@@ -81,12 +81,12 @@ function showFactor({ user, twoFactorOwed }, reload) {
   const needed = user?.twoFactor.compulsory && user.passkeys.length === 0;
   find('switch-off').hidden = !enabled || needed;
   on(find('set-up'), async () => {
-    const payload = await act('enableTwoFactor', '', undefined, 'setup { otpauthUri secret }');
+    const payload = await act('enableTwoFactor');
     if (!payload || payload.errors.length > 0) return payload?.errors;
     return showSetup(payload.setup, reload);
   });
   on(find('new-codes'), async () => {
-    const payload = await proved(user.passkeys, 'regenerateRecoveryCodes', words.newCodesIntro, 'recoveryCodes');
+    const payload = await proved(user.passkeys, 'regenerateRecoveryCodes', words.newCodesIntro);
     return payload && showCodes(payload.recoveryCodes, reload);
   });
   on(find('switch-off'), async () => {
@@ -117,7 +117,7 @@ function showErasure(user, reload) {
   if (!user?.erasesAt) return;
   find('erases-at').textContent = words.erasesAt(moment(user.erasesAt));
   on(find('keep'), async () => {
-    const { errors } = await mutate('cancelErasure', '', undefined);
+    const { errors } = await mutate('cancelErasure');
     return errors.length > 0 ? errors : reload();
   });
 }
@@ -126,7 +126,7 @@ function showPasskeys(passkeys, reload) {
   const list = find('passkeys').querySelector('.list');
   const lines = passkeys.map(({ id, name, createdAt, lastUsedAt }) => {
     const details = lastUsedAt ? words.passkeyUsed(day(createdAt), day(lastUsedAt)) : words.passkeyAdded(day(createdAt));
-    const remove = () => act('removePasskey', 'RemovePasskeyInput', { passkeyId: id });
+    const remove = () => act('removePasskey', { passkeyId: id });
     return line(name, details, words.remove, remove, reload);
   });
   // After those that are in the page; what it says of a mistake belongs to the list, too.
@@ -136,12 +136,12 @@ function showPasskeys(passkeys, reload) {
   form.hidden = !usable;
   const name = find('passkey-name');
   on(form, async () => {
-    const begun = await act('startPasskeyRegistration', '', undefined, 'challengeToken options');
+    const begun = await act('startPasskeyRegistration');
     if (!begun || begun.errors.length > 0) return begun?.errors;
     const { errors, made } = await makePasskey(begun);
     if (!made) return errors;
     const input = { ...made, name: name.value };
-    const payload = await act('finishPasskeyRegistration', 'FinishPasskeyRegistrationInput', input);
+    const payload = await act('finishPasskeyRegistration', input);
     if (!payload || payload.errors.length > 0) return payload?.errors;
     name.value = '';
     return reload();
@@ -154,7 +154,7 @@ function showProviders(linked, providers, reload) {
   const called = (slug) => providers.find((provider) => provider.slug === slug)?.displayName ?? slug;
   const lines = linked.map(({ id, provider, displayName, linkedAt }) => {
     const details = [displayName, words.linked(day(linkedAt))].filter(Boolean).join(' · ');
-    const remove = () => act('unlinkAccount', 'UnlinkAccountInput', { linkedAccountId: id });
+    const remove = () => act('unlinkAccount', { linkedAccountId: id });
     return line(called(provider), details, words.unlink, remove, reload);
   });
   section.querySelector('.list').replaceChildren(...lines);

@@ -4,7 +4,6 @@ import { end, parameters, tell, words } from './page.js';
 import { make } from './forms.js';
 import { mutate, query } from './session.js';
 
-const RESULT = 'result { __typename ... on SignedIn { user { fullName } } ... on TwoFactorRequired { challengeToken methods } }';
 const PAGE = '../sign-in';
 
 /**
@@ -45,8 +44,8 @@ async function finish() {
   };
   end(words.working, '');
   // The access token may have run out while the person was away; where the provider is to be linked it counts.
-  await query('{ viewer { isAuthenticated } }');
-  const { errors, result } = await mutate('finishOAuthSignIn', 'FinishOAuthSignInInput', input, RESULT);
+  await query('isSignedIn');
+  const { errors, result } = await mutate('finishOAuthSignIn', input);
   if (errors.length > 0) return failed(...errors.map((error) => tell('p', error).textContent));
   if (result.__typename === 'TwoFactorRequired') {
     const { challengeToken, methods } = result;

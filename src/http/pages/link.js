@@ -1,10 +1,10 @@
 // The pages behind mailed links that need one press of a button.
-import { ERRORS, end, fail, linkToForgotten, linkToSignIn, name, offer, send, token, words } from './page.js';
+import { end, fail, linkToForgotten, linkToSignIn, name, offer, send, token, words } from './page.js';
 
 const mutations = {
-  'verify-email': `mutation($input: TokenInput!) { verifyEmail(input: $input) { ${ERRORS} result { ... on SignedIn { accessToken } } } }`,
-  'confirm-email-change': `mutation($input: TokenInput!) { confirmEmailChange(input: $input) { ${ERRORS} } }`,
-  'reactivate-account': `mutation($input: TokenInput!) { reactivateAccount(input: $input) { ${ERRORS} } }`,
+  'verify-email': 'verifyEmail',
+  'confirm-email-change': 'confirmEmailChange',
+  'reactivate-account': 'reactivateAccount',
 };
 
 async function confirm() {
@@ -12,7 +12,7 @@ async function confirm() {
   if (errors.some(({ code }) => code === 'TOKEN_REJECTED')) return end(words.rejected, 'bad', words.renew);
   if (errors.length > 0) return fail(errors);
   // This page has no use for the session that confirming an address opened.
-  if (result?.accessToken) await send('mutation { logout { endedSessions } }', undefined, result.accessToken);
+  if (result?.accessToken) await send('logout', undefined, result.accessToken);
   const advice = words.advice ? [words.advice, linkToForgotten(words.newPassword)] : [linkToSignIn()];
   return end(words.done, 'good', ...advice);
 }

@@ -27,6 +27,9 @@ const PAGES: [(&str, &str); 8] = [
     ("/verify-email", LINK),
 ];
 
+/// What the pages ask and do, by id: trusted documents, so that they work where nothing else is run.
+pub const DOCUMENTS: &str = include_str!("documents.json");
+
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 const ASSETS: [(&str, &str, &str); 15] = [

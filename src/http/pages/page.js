@@ -30,14 +30,14 @@ document.querySelector('main').hidden = false;
 const graphql = new URL('../graphql', import.meta.url);
 
 /**
- * Sends a document; gives the status, `data` and `errors` of the answer, or null where there is none. With
+ * Runs a document of `documents.json`; gives the status, `data` and `errors` of the answer, or null where there is none. With
  * `cookies` it is sent as whoever is signed in in this browser, and the answer may sign somebody in.
  */
-export async function post(query, input, { accessToken, cookies = false } = {}) {
+export async function post(name, input, { accessToken, cookies = false } = {}) {
   const headers = { 'content-type': 'application/json', accept: 'application/graphql-response+json' };
   if (accessToken) headers.authorization = `Bearer ${accessToken}`;
   if (cookies) headers['graphql-require-preflight'] = '1';
-  const body = JSON.stringify({ query, variables: { input } });
+  const body = JSON.stringify({ documentId: `cardea:${name}`, variables: { input } });
   const signal = AbortSignal.timeout(30_000);
   const credentials = cookies ? 'same-origin' : 'omit';
   try {
@@ -51,22 +51,18 @@ export async function post(query, input, { accessToken, cookies = false } = {}) 
 }
 
 /**
- * Sends a document with one field and gives that field's payload; where there is none, one with an
+ * Runs a document with one field and gives that field's payload; where there is none, one with an
  * error. Cookies stay out of it, unless they are asked for: whoever is signed in in this browser, the
  * token alone counts.
  */
-export async function send(query, input, accessToken, cookies = false) {
-  const { data, errors } = (await post(query, input, { accessToken, cookies })) ?? {};
+export async function send(name, input, accessToken, cookies = false) {
+  const { data, errors } = (await post(name, input, { accessToken, cookies })) ?? {};
   const [payload] = Object.values(data ?? {});
   if (payload) return payload;
   const retryAfterSeconds = errors?.[0]?.extensions?.retryAfter;
   if (retryAfterSeconds) return { errors: [{ code: 'TOO_MANY_ATTEMPTS', retryAfterSeconds }] };
   return { errors: [{ code: 'UNREACHABLE' }] };
 }
-
-/** The fields of an error that `tell` needs. */
-export const ERRORS =
-  'errors { code message path ... on InvalidValueError { rule minimum maximum } ... on TooManyAttemptsError { retryAfterSeconds } }';
 
 function time(seconds) {
   const [amount, unit] =

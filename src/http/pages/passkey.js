@@ -28,7 +28,7 @@ export function askNoMore() {
  */
 export async function showPasskey(challengeToken, mediation) {
   const signal = askNoMore();
-  const begun = await mutate('startPasskeySignIn', 'StartPasskeySignInInput', { challengeToken }, 'challengeToken options');
+  const begun = await mutate('startPasskeySignIn', { challengeToken });
   if (begun.errors.length > 0) return begun;
   try {
     const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(begun.options);

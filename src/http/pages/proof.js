@@ -71,7 +71,7 @@ export async function act(...mutation) {
     const payload = await mutate(...mutation);
     const methods = asked(payload);
     if (!methods) return payload;
-    const reauthenticate = async (proof) => (await mutate('reauthenticate', 'ConfirmIdentityInput', proof)).errors;
+    const reauthenticate = async (proof) => (await mutate('reauthenticate', proof)).errors;
     if (!(await prove(methods, '', reauthenticate))) return null;
   }
 }

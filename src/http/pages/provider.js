@@ -5,7 +5,7 @@ import { mutate } from './session.js';
 export async function goTo(provider, { rememberMe = false, link = false }, run = mutate) {
   const redirectUri = new URL('oauth/callback', location.href).href;
   const input = { provider, redirectUri, link };
-  const begun = await run('startOAuthSignIn', 'StartOAuthSignInInput', input, 'authorizationUrl state');
+  const begun = await run('startOAuthSignIn', input);
   if (!begun) return [];
   if (begun.errors.length > 0) return begun.errors;
   // Only this tab can finish what it began.

@@ -1,5 +1,5 @@
 // Sets a new password by a mailed link, or the first one by that of an invitation.
-import { ERRORS, end, fail, linkToForgotten, linkToSignIn, offer, send, token, words } from './page.js';
+import { end, fail, linkToForgotten, linkToSignIn, offer, send, token, words } from './page.js';
 
 const field = document.getElementById('password');
 const reveal = document.getElementById('reveal');
@@ -42,9 +42,7 @@ function add([, text, holds]) {
 }
 
 async function showRules() {
-  const { errors, passwordPolicy } = await send(
-    '{ authOptions { passwordPolicy { minimumLength maximumLength requiresUppercase requiresLowercase requiresDigit requiresSpecial refusesCommon historyDepth maximumAgeDays } } }',
-  );
+  const { errors, passwordPolicy } = await send('passwordPolicy');
   // Without the list the page still works: the server says what is wrong.
   if (errors) return;
   const marks = rulesOf(passwordPolicy).map(add);
@@ -56,10 +54,7 @@ async function showRules() {
 async function reset() {
   // So that password managers see a password go.
   visible(false);
-  const { errors } = await send(
-    `mutation($input: ResetPasswordInput!) { resetPassword(input: $input) { ${ERRORS} } }`,
-    { token, newPassword: field.value },
-  );
+  const { errors } = await send('resetPassword', { token, newPassword: field.value });
   if (errors.some(({ code }) => code === 'TOKEN_REJECTED')) {
     return end(words.rejected, 'bad', linkToForgotten(words.forgot));
   }

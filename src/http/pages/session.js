@@ -1,22 +1,22 @@
 // Requests of whoever is signed in in this browser. The tokens lie in cookies that no script sees.
-import { ERRORS, post } from './page.js';
+import { post } from './page.js';
 
 const cookies = { cookies: true };
 
-async function ask(document, input) {
-  const answer = await post(document, input, cookies);
+async function ask(name, input) {
+  const answer = await post(name, input, cookies);
   if (answer?.status !== 401) return answer;
   // The access token is over: another one is to be had for the refresh token.
-  const refreshed = await post(`mutation { refreshToken { ${ERRORS} } }`, undefined, cookies);
+  const refreshed = await post('refreshToken', undefined, cookies);
   if (!refreshed) return null;
   // Where the session has ended, this takes its cookies away.
-  if (refreshed.data?.refreshToken?.errors.length !== 0) await post('mutation { logout { endedSessions } }', undefined, cookies);
-  return post(document, input, cookies);
+  if (refreshed.data?.refreshToken?.errors.length !== 0) await post('logout', undefined, cookies);
+  return post(name, input, cookies);
 }
 
 /** What a query gives; null where nothing answers. */
-export async function query(document) {
-  return (await ask(document))?.data ?? null;
+export async function query(name) {
+  return (await ask(name))?.data ?? null;
 }
 
 /** An error that stands outside of the payload, in the form of those within. */
@@ -26,9 +26,8 @@ function outside({ message, extensions: { code, methods, retryAfter } }) {
 }
 
 /** Runs a mutation; gives its payload, or what it failed with as `errors`. */
-export async function mutate(field, type, input, selection = '') {
-  const [variable, argument] = type ? [`($input: ${type}!)`, '(input: $input)'] : ['', ''];
-  const answer = await ask(`mutation${variable} { ${field}${argument} { ${ERRORS} ${selection} } }`, input);
+export async function mutate(field, input) {
+  const answer = await ask(field, input);
   const payload = answer?.data?.[field];
   if (payload) return payload;
   if (!answer?.errors.length) return { errors: [{ code: 'UNREACHABLE' }] };

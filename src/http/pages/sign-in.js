@@ -8,7 +8,6 @@ import { mutate, query } from './session.js';
 import { goTo } from './provider.js';
 import { showAccount } from './account.js';
 
-const RESULT = `result { __typename ... on TwoFactorRequired { challengeToken methods } ... on PasswordExpired { resetToken } }`;
 const cookies = { tokenDelivery: 'COOKIE' };
 const remembered = () => ({ rememberMe: find('remember').checked });
 
@@ -38,7 +37,7 @@ async function arrive({ errors, result }) {
   const email = find('identifier').value.trim();
   const place = make('div', {}, again, make('ul', { className: 'bad' }));
   on(again, async () => {
-    const { errors } = await mutate('resendVerification', 'EmailInput', { email });
+    const { errors } = await mutate('resendVerification', { email });
     if (errors.length > 0) return errors;
     return finish(words.mailed, 'good');
   });
@@ -74,7 +73,7 @@ function secondStep({ challengeToken, methods }) {
   };
   on(form, async () => {
     const input = { challengeToken, code: code.value, trustDevice: find('trust').checked };
-    const payload = await mutate('verifyTwoFactor', 'VerifyTwoFactorInput', input, RESULT);
+    const payload = await mutate('verifyTwoFactor', input);
     if (payload.errors.length > 0) code.value = '';
     const told = (error) => (byRecovery && error.path?.at(-1) === 'code' ? { ...error, path: ['recoveryCode'] } : error);
     return proceed({ ...payload, errors: payload.errors.map(told) });
@@ -82,7 +81,7 @@ function secondStep({ challengeToken, methods }) {
   on(passkey.querySelector('button'), async () => {
     const { errors, shown } = await showPasskey(challengeToken);
     if (!shown) return proceed({ errors });
-    return proceed(await mutate('finishPasskeySignIn', 'FinishPasskeySignInInput', { ...shown, ...cookies }, RESULT));
+    return proceed(await mutate('finishPasskeySignIn', { ...shown, ...cookies }));
   });
 }
 
@@ -90,7 +89,7 @@ function secondStep({ challengeToken, methods }) {
 async function byPasskey({ errors, shown }) {
   if (!shown) return errors;
   const input = { ...shown, ...remembered(), ...cookies };
-  return arrive(await mutate('finishPasskeySignIn', 'FinishPasskeySignInInput', input, RESULT));
+  return arrive(await mutate('finishPasskeySignIn', input));
 }
 
 /** Has the browser offer passkeys in the list under the name. Where it does not, the button says why. */
@@ -111,7 +110,7 @@ function begin(text) {
 function wire({ providers }) {
   on(find('password-form'), async () => {
     const [identifier, password] = [find('identifier').value.trim(), find('password').value];
-    return arrive(await mutate('login', 'LoginInput', { identifier, password, ...remembered(), ...cookies }, RESULT));
+    return arrive(await mutate('login', { identifier, password, ...remembered(), ...cookies }));
   });
   on(find('passkey'), async () => byPasskey(await showPasskey()));
   find('passkey').hidden = !usable;
@@ -132,17 +131,14 @@ function wire({ providers }) {
 }
 
 async function signOut() {
-  const { errors } = await mutate('logout', '', undefined, 'endedSessions');
+  const { errors } = await mutate('logout');
   if (errors.length > 0) return errors;
   return begin(words.signedOut);
 }
 
 /** Shows the account of who is signed in, and the first step to everybody else. */
 async function open(first = false) {
-  const data = await query(`{ viewer { twoFactorOwed user {
-    fullName email erasesAt twoFactor { compulsory enabled recoveryCodesLeft }
-    passkeys { id name createdAt lastUsedAt } linkedAccounts { id provider displayName linkedAt }
-  } } authOptions { providers { slug displayName } } }`);
+  const data = await query('account');
   if (!data) return first ? finish(words.unreachable, 'bad') : [{ code: 'UNREACHABLE' }];
   const { viewer, authOptions } = data;
   if (first) wire(authOptions);

@@ -59,7 +59,7 @@ impl<'a> Client<'a> {
 }
 
 /// Every code of the top-level `errors` list; a new one is one more for clients to know.
-const KNOWN_CODES: [&str; 13] = [
+const KNOWN_CODES: [&str; 15] = [
     "BAD_USER_INPUT",
     "FORBIDDEN",
     "GRAPHQL_PARSE_FAILED",
@@ -67,6 +67,8 @@ const KNOWN_CODES: [&str; 13] = [
     "INTERNAL_SERVER_ERROR",
     "METHOD_NOT_ALLOWED",
     "OPERATION_RESOLUTION_FAILURE",
+    "PERSISTED_QUERY_NOT_FOUND",
+    "PERSISTED_QUERY_ONLY",
     "QUERY_TOO_COMPLEX",
     "RATE_LIMITED",
     "REAUTHENTICATION_REQUIRED",

@@ -4,11 +4,10 @@ use chrono::TimeDelta;
 use futures_util::future::join;
 use serde_json::{Value, json};
 
+use crate::harness::importing::{OLD, PBKDF2};
 use crate::harness::roles::clerk;
 use crate::harness::{Answer, Client, TestApp};
 
-const OLD: &str = "Old-Pferd-4";
-const PBKDF2: &str = "pbkdf2_sha256$1000$seasalt$44rXkXevuAfj0yeQ+P+mVAsM+Yd346hjy81a68Cf8mM=";
 const UUID: &str = "5e0f1c2d-7a8b-4c9d-8e0f-102132435401";
 
 impl Client<'_> {

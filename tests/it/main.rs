@@ -26,6 +26,7 @@ mod federation;
 mod headers;
 mod http;
 mod import;
+mod import_products;
 mod import_users;
 mod invitation;
 mod jobs;

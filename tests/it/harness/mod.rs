@@ -7,6 +7,7 @@ pub mod db;
 pub mod device;
 pub mod erasing;
 pub mod http;
+pub mod importing;
 pub mod node;
 pub mod oauth;
 pub mod postgres;

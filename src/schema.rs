@@ -423,6 +423,7 @@ diesel::table! {
         erases_at -> Nullable<Timestamptz>,
         inactivity_warnings -> Int2,
         inactivity_warned_at -> Nullable<Timestamptz>,
+        imported_at -> Nullable<Timestamptz>,
     }
 }
 

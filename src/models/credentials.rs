@@ -25,6 +25,7 @@ pub struct Credentials {
     pub status: AccountStatus,
     pub closed_by: Option<ClosedBy>,
     pub contested: bool,
+    pub imported_at: Option<DateTime>,
     pub last_login_at: Option<DateTime>,
     pub erases_at: Option<DateTime>,
 }
@@ -35,6 +36,13 @@ impl Credentials {
     #[must_use]
     pub fn is_invited(&self) -> bool {
         self.status == AccountStatus::Pending && self.hashed_password.is_none()
+    }
+
+    /// Whether the account came from elsewhere, and nobody has proved the address since. What it says is not of
+    /// whoever registers with the address.
+    #[must_use]
+    pub fn is_imported(&self) -> bool {
+        self.status == AccountStatus::Pending && self.imported_at.is_some()
     }
 }
 

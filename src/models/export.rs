@@ -42,7 +42,7 @@ const PARTS: &[Part] = &[
              encode(birth_date, 'base64') AS sealed_birth_date, status, email_verified_at, \
              hashed_password IS NOT NULL AS has_password, password_changed_at, password_warned_at, last_login_at, \
              login_count, coaching_start_date, last_coaching_session, closed_at, closed_by, closed_reason, erases_at, \
-             inactivity_warnings, inactivity_warned_at, contested, \
+             inactivity_warnings, inactivity_warned_at, contested, imported_at, \
              created_at, updated_at \
          FROM users WHERE id = $1",
     ),

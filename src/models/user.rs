@@ -299,6 +299,23 @@ impl User {
             .await
     }
 
+    /// Notes a registration with the address of an account that waits for it to be proved and keeps what it has.
+    /// Where the stored hash is not `same`, one of the very password of that registration, the account is contested
+    /// from now on.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn contest(conn: &mut Conn, id: Uuid, same: Option<&str>) -> QueryResult<usize> {
+        diesel::update(users::table.find(id))
+            .set(
+                users::contested.eq(users::contested.or(users::hashed_password
+                    .is_distinct_from(same)
+                    .assume_not_null())),
+            )
+            .execute(conn)
+            .await
+    }
+
     /// Moves the account to `email`, which is proved; `None` if its address before never was. A closed
     /// one moves, too: whoever took an account over must not keep it by closing it.
     ///

@@ -25,6 +25,7 @@ pub struct FormerUser<'a> {
     pub last_coaching_session: Option<DateTime>,
     pub closed_at: Option<DateTime>,
     pub closed_by: Option<ClosedBy>,
+    pub imported_at: DateTime,
 }
 
 impl FormerUser<'_> {

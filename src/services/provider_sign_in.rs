@@ -250,8 +250,8 @@ impl Arrival<'_> {
         match account.status {
             AccountStatus::Deactivated => return Ok(Err(Step::Closed(account.id))),
             AccountStatus::Pending => {
-                // An administrator asks for no birth date.
-                if !is_invited(conn, account.id).await? {
+                // An administrator asks for no birth date, nor does who takes accounts in.
+                if !opened_by_others(conn, account.id).await? {
                     require_no_more(app)?;
                 }
                 self.take_over(app, conn, client, &account).await?;
@@ -303,7 +303,7 @@ impl Arrival<'_> {
 
     /// Gives an account that waits for its address to be proved to who has proved it. Whoever registered with
     /// the address may be a stranger: nothing that they typed in counts any more.
-    /// What an administrator wrote who opened the account stays.
+    /// What an administrator wrote who opened the account stays, and what came from elsewhere but for the password.
     async fn take_over(
         &self,
         app: &App,
@@ -312,7 +312,9 @@ impl Arrival<'_> {
         account: &User,
     ) -> Result<()> {
         let now = app.now();
-        if !is_invited(conn, account.id).await? {
+        if opened_by_others(conn, account.id).await? {
+            User::clear_password(conn, account.id, now).await?;
+        } else {
             let name = self.full_name(&account.email);
             let new = new_user(app, &account.email, &name);
             User::register_again(conn, account.id, &new, None, None).await?;
@@ -369,9 +371,10 @@ impl Arrival<'_> {
     }
 }
 
-async fn is_invited(conn: &mut Conn, user: Uuid) -> Result<bool> {
+/// Whether an administrator opened the account for its owner, or it came from elsewhere.
+async fn opened_by_others(conn: &mut Conn, user: Uuid) -> Result<bool> {
     let account = Credentials::by_id(conn, user).await?;
-    Ok(account.is_some_and(|account| account.is_invited()))
+    Ok(account.is_some_and(|account| account.is_invited() || account.is_imported()))
 }
 
 /// An account whose address is proved, without a password.

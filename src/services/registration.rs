@@ -99,7 +99,8 @@ pub async fn register(app: &App, client: &ClientInfo, input: RegisterInput) -> R
 ///
 /// Where that account was never proved, the new registration takes its place. Whoever registered before
 /// or after, perhaps with somebody else's address, is not let in by the owner's click: of two different
-/// passwords none is believed. Where the account is open, it stays as it is, and its owner is told.
+/// passwords none is believed. Where the account is open, or others opened it for its owner, it stays as it is, and its
+/// owner is told.
 async fn again(
     app: &App,
     conn: &mut Conn,
@@ -113,7 +114,8 @@ async fn again(
     // into an account that is open.
     let account = Credentials::lock(conn, owner.id).await?;
     let account = account.ok_or(Error::Unavailable)?;
-    if account.status == AccountStatus::Pending && !account.is_invited() {
+    let others = account.is_invited() || account.is_imported();
+    if account.status == AccountStatus::Pending && !others {
         let birth_date = match form.birth_date {
             Some(day) => {
                 let key = data_keys::ensure(app, conn, owner.id).await?;
@@ -135,9 +137,12 @@ async fn again(
     if let Some(hash) = new.hashed_password {
         RegistrationClaim::put(conn, owner.id, hash, now).await?;
     }
-    if account.is_invited() {
-        // As the administrator opened it, roles among it. The mail is another invitation: its link, not what
-        // was typed in here, opens the account.
+    if others {
+        // As the administrator opened it, or as it came from elsewhere, roles among it. The mail's link, not what was
+        // typed in here, opens the account; the password that came along is believed no more than another.
+        if account.is_imported() {
+            User::contest(conn, owner.id, same).await?;
+        }
         return Ok((Job::VerifyEmail { user: owner.id }, owner.id));
     }
     Ok((Job::AlreadyRegistered { user: owner.id }, owner.id))

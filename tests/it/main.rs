@@ -27,6 +27,7 @@ mod headers;
 mod http;
 mod import;
 mod import_products;
+mod import_unproved;
 mod import_users;
 mod invitation;
 mod jobs;

@@ -157,6 +157,7 @@ async fn every_column_of_an_account_is_told_or_known_to_be_bookkeeping() {
         "closed_by",
         "closed_reason",
         "contested",
+        "imported_at",
         "search_text",
         "user_id",
     ];

@@ -100,7 +100,17 @@ pub(super) async fn run(config: Config, import: Import) -> anyhow::Result<()> {
         };
         let result = work.all(input, format).await;
         let took = work.end();
-        work_result(&work.total, import.dry_run, took, result)
+        work.total.say(import.dry_run, took);
+        if work.total.waiting > 0 {
+            let days = app.config.retention.unproved_days;
+            println!("{}", waiting(work.total.waiting, days));
+        }
+        result?;
+        match work.total.failed {
+            0 => Ok(()),
+            1 => bail!("1 row was not taken in"),
+            failed => bail!("{failed} rows were not taken in"),
+        }
     }
     .await;
     database.close().await?;
@@ -153,6 +163,7 @@ struct Total {
     failed: usize,
     others: usize,
     rights_left: usize,
+    waiting: usize,
     last_line: u64,
 }
 
@@ -249,6 +260,7 @@ impl Work<'_> {
         self.total.created += outcome.created;
         self.total.updated += outcome.updated;
         self.total.unchanged += outcome.unchanged;
+        self.total.waiting += outcome.waiting;
         for (line, errors) in outcome.failures {
             self.refuse(u64::try_from(line)?, &errors)?;
         }
@@ -318,41 +330,44 @@ fn reason(line: u64, path: &str, message: &str) -> String {
     }
 }
 
-fn work_result(
-    total: &Total,
-    dry_run: bool,
-    took: Duration,
-    result: anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let Total {
-        created,
-        updated,
-        unchanged,
-        failed,
-        others,
-        rights_left,
-        ..
-    } = total;
-    let rows = created + updated + unchanged + failed;
-    let seconds = took.as_secs_f64();
-    println!(
-        "{rows} rows in {seconds:.1} s: {created} created, {updated} updated, {unchanged} unchanged, {failed} failed."
-    );
-    if *others > 0 {
-        println!("{others} records were no accounts and were passed over.");
-    }
-    if *rights_left > 0 {
+impl Total {
+    fn say(&self, dry_run: bool, took: Duration) {
+        let Self {
+            created,
+            updated,
+            unchanged,
+            failed,
+            others,
+            rights_left,
+            ..
+        } = self;
+        let rows = created + updated + unchanged + failed;
+        let seconds = took.as_secs_f64();
         println!(
-            "{rights_left} rows name rights that were not taken over; see --staff-role, --superuser-role and --role."
+            "{rows} rows in {seconds:.1} s: {created} created, {updated} updated, {unchanged} unchanged, {failed} failed."
         );
+        if *others > 0 {
+            println!("{others} records were no accounts and were passed over.");
+        }
+        if *rights_left > 0 {
+            println!(
+                "{rights_left} rows name rights that were not taken over; see --staff-role, --superuser-role and --role."
+            );
+        }
+        if dry_run {
+            println!("This was a dry run: nothing was changed.");
+        }
     }
-    if dry_run {
-        println!("This was a dry run: nothing was changed.");
-    }
-    result?;
-    match failed {
-        0 => Ok(()),
-        1 => bail!("1 row was not taken in"),
-        _ => bail!("{failed} rows were not taken in"),
-    }
+}
+
+/// What becomes of accounts whose address nobody proves.
+fn waiting(accounts: usize, days: u32) -> String {
+    let erased = if days == 0 {
+        "none of them is erased for that".to_owned()
+    } else {
+        format!(
+            "each is erased {days} days after it came in, without a mail (CARDEA_UNPROVED_DAYS)"
+        )
+    };
+    format!("Accounts that wait for their owners to prove the address: {accounts}; {erased}.")
 }

@@ -45,6 +45,8 @@ pub struct Outcome {
     pub updated: usize,
     /// Accounts that were there and lacked nothing.
     pub unchanged: usize,
+    /// Those of all these that wait until their address is proved.
+    pub waiting: usize,
     /// Rows that were not taken in, by their numbers, and why.
     pub failures: Vec<(usize, Vec<UserError>)>,
 }
@@ -54,6 +56,7 @@ impl Outcome {
         self.created += other.created;
         self.updated += other.updated;
         self.unchanged += other.unchanged;
+        self.waiting += other.waiting;
         self.failures.extend(other.failures);
     }
 }
@@ -226,7 +229,9 @@ impl Writing<'_> {
             given.extend(present.roles_of(row).into_iter().map(|role| (id, role)));
         }
         self.outcome.created += former.len();
+        self.outcome.waiting += self.new.iter().filter(|row| row.waits()).count();
         for mut change in self.changes {
+            self.outcome.waiting += usize::from(change.waits);
             if !change.is_any() {
                 self.outcome.unchanged += 1;
                 continue;

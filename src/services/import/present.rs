@@ -31,6 +31,8 @@ pub(super) struct Present {
 pub(super) struct Change {
     /// The account.
     pub(super) user: Uuid,
+    /// It waits until its address is proved.
+    pub(super) waits: bool,
     /// New values.
     pub(super) changes: UserChanges,
     /// To be sealed.
@@ -164,7 +166,7 @@ impl Present {
         // Whoever registered with somebody else's address must not be given anything by that person's row.
         if let Some(change) = &change
             && change.is_any()
-            && user.is_some_and(|user| user.status == AccountStatus::Pending)
+            && change.waits
         {
             let message = "The address of this account is not proved yet.";
             refuse(UserErrorCode::Rejected, "email", message);
@@ -253,6 +255,7 @@ fn change(user: &User, row: &Checked, roles: Vec<Uuid>) -> Change {
     let username = missing("username", user.username.is_none(), row.username.is_some());
     Change {
         user: user.id,
+        waits: user.status == AccountStatus::Pending,
         changes: UserChanges {
             username: text(username, &row.username),
             first_name: text(first_name, &row.first_name),

@@ -274,8 +274,14 @@ impl Checked {
             last_coaching_session: self.last_coaching_session,
             closed_at: closed.then(|| self.closed_at.unwrap_or(now)),
             closed_by: closed.then_some(by),
+            imported_at: now,
         };
         Ok((former, wrapped_key))
+    }
+
+    /// Whether an account that it opens waits until its address is proved.
+    pub(super) fn waits(&self) -> bool {
+        self.status == AccountStatus::Pending
     }
 
     pub(super) fn email_key(&self) -> String {

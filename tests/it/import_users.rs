@@ -187,6 +187,35 @@ async fn nobody_hands_out_more_by_import_than_they_hold() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_looks_after_accounts_opens_none_with_a_password_that_they_know() {
+    // For the address of somebody who comes later, by a provider perhaps, and would share the account with them.
+    let app = TestApp::new().await;
+    app.admin().await;
+    let clerk = clerk(&app, "clerk", &["admin:users"]).await;
+    let before = app.state().await;
+    let with = |name: &str, field: &str, value: Value| {
+        let mut row = row(name);
+        row[field] = value;
+        row
+    };
+    let input = json!({ "rows": [with("ada", "passwordHash", json!(PBKDF2)), with("bob", "emailVerified", json!(true)),
+        with("eve", "uuid", json!(UUID))] });
+    let answer = clerk.import(input).await;
+    assert_eq!(counts(&answer), json!([0, 0, [0, 1, 2]]));
+    for (row, field) in ["passwordHash", "emailVerified", "uuid"].iter().enumerate() {
+        let error = answer.at(&format!("importUsers/failures/{row}/errors/0"));
+        let message = "Only who holds `admin:system` says this of an account.";
+        assert_eq!(
+            error,
+            &json!({ "code": "REJECTED", "path": ["input", "rows", row.to_string(), field], "message": message })
+        );
+    }
+    assert_eq!(app.state().await, before);
+    let plain = json!({ "rows": [with("ada", "emailVerified", json!(false))] });
+    assert_eq!(counts(&clerk.import(plain).await), json!([1, 0, []]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_import_never_sets_the_password_of_an_account_that_is_there() {
     let app = TestApp::new().await;
     let admin = app.admin().await;

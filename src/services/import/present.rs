@@ -124,6 +124,12 @@ impl Present {
         let mut refuse = |code, field: &str, message: &str| {
             errors.push(UserError::at(code, &["input", field], message));
         };
+        if !self.vouches() {
+            for field in row.vouched_for() {
+                let message = "Only who holds `admin:system` says this of an account.";
+                refuse(UserErrorCode::Rejected, field, message);
+            }
+        }
         let user = self.users.get(&row.email_key());
         let id = user.map(|user| user.id);
         let other = |owner: Option<&Uuid>| owner.is_some_and(|owner| Some(*owner) != id);
@@ -184,6 +190,14 @@ impl Present {
         } else {
             Err(errors)
         }
+    }
+
+    /// Whether the importer is believed about who somebody is. Who may do no more than look after accounts could
+    /// otherwise open one for somebody else's address, with a password that they know.
+    fn vouches(&self) -> bool {
+        let system = SystemPermission::AdminSystem.name();
+        let holds = |rights: &Rights| rights.holds(system);
+        self.rights.as_ref().is_none_or(holds)
     }
 
     /// Whether the importer holds all of these permissions.

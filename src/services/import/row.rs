@@ -35,7 +35,8 @@ pub struct ImportUserRow {
     pub created_at: Option<DateTime>,
     /// Address to sign in with.
     pub email: String,
-    /// The other system has proved the address. An account whose address was not waits until it is.
+    /// The other system has proved the address. An account whose address was not waits until it is. Needs
+    /// `admin:system`.
     #[graphql(default = false)]
     pub email_verified: bool,
     /// Given name, at most 150 characters.
@@ -48,7 +49,7 @@ pub struct ImportUserRow {
     /// Family name, at most 150 characters.
     pub last_name: Option<String>,
     /// A hash as the old system kept it: argon2, bcrypt, scrypt, or Django's `pbkdf2_sha256`. Replaced at the next
-    /// sign-in.
+    /// sign-in. Needs `admin:system`.
     #[graphql(secret)]
     pub password_hash: Option<String>,
     /// Roles beside those that every new account gets, by name; at most 50, none that grants what the caller does
@@ -56,7 +57,7 @@ pub struct ImportUserRow {
     pub role_names: Option<Vec<String>>,
     /// Letters, digits and underscores, at most 150.
     pub username: Option<String>,
-    /// Keeps the identifier that other systems already know.
+    /// Keeps the identifier that other systems already know. Needs `admin:system`.
     pub uuid: Option<Uuid>,
 }
 
@@ -277,6 +278,19 @@ impl Checked {
             imported_at: now,
         };
         Ok((former, wrapped_key))
+    }
+
+    /// What it says of who somebody is: how they sign in, that the address is theirs, and as whom other systems know
+    /// them.
+    pub(super) fn vouched_for(&self) -> impl Iterator<Item = &'static str> {
+        let said = [
+            ("emailVerified", self.verified),
+            ("passwordHash", self.password_hash.is_some()),
+            ("uuid", self.uuid.is_some()),
+        ];
+        said.into_iter()
+            .filter(|(_, said)| *said)
+            .map(|(field, _)| field)
     }
 
     /// Whether an account that it opens waits until its address is proved.

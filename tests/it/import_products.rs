@@ -1,5 +1,7 @@
 //! The command `import`: accounts of each product come over with what they had, and sign in as they did there.
 
+use std::fmt::Write as _;
+
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
@@ -58,9 +60,13 @@ async fn the_coaching_app_comes_over_from_dumpdata() {
                 "sessionFrequency": "BIWEEKLY", "emailNotifications": true, "pushNotifications": false, "notificationFrequency": "WEEKLY",
                 "theme": "DARK", "language": "en-GB" } })
     );
-    // Never proved the address: has to, and is told so.
+    // Not active, and nobody says whether it ever was: closed.
+    assert!(
+        said.contains("1 rows are of accounts that are not active, never signed in"),
+        "{said}"
+    );
     let bob = app.login("bob@example.org", OLD).await;
-    assert_eq!(type_of(&bob), "EmailVerificationRequired");
+    assert_eq!(bob.code(), "ACCOUNT_UNAVAILABLE");
     assert_eq!(app.column("bob@example.org", "full_name").await, "bob");
     let eve = "status || closed_by || coalesce(hashed_password, ' none')";
     assert_eq!(
@@ -197,14 +203,75 @@ async fn the_user_management_comes_over_with_roles_that_were_chosen() {
         me(&ada, "createdAt roles { name }").await,
         json!({ "createdAt": "2023-04-05T06:07:08.123456Z", "roles": [{ "name": "moderator" }, { "name": "user" }] })
     );
-    assert_eq!(
-        type_of(&app.login("bob@example.org", OLD).await),
-        "EmailVerificationRequired"
-    );
-    assert_eq!(
-        app.login("eve@example.org", OLD).await.code(),
-        "ACCOUNT_UNAVAILABLE"
-    );
+    for closed in ["bob@example.org", "eve@example.org"] {
+        let refused = app.login(closed, OLD).await;
+        assert_eq!(refused.code(), "ACCOUNT_UNAVAILABLE");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_closed_stays_closed_whoever_proves_the_address() {
+    let row = |name: &str, more: Value| {
+        let mut row = json!({ "email": format!("{name}@example.org"), "full_name": "Some Body", "username": name,
+            "password": PBKDF2, "is_active": false });
+        for (key, value) in more.as_object().expect("an object") {
+            row[key] = value.clone();
+        }
+        row
+    };
+    let file = lines(&[
+        row("silent", json!({})),
+        row("unproved", json!({ "is_verified": false })),
+        row(
+            "used",
+            json!({ "is_verified": false, "last_login": "2024-01-01T00:00:00Z" }),
+        ),
+        row(
+            "dated",
+            json!({ "is_verified": false, "deactivated_at": "2024-01-01T00:00:00Z" }),
+        ),
+        row("open", json!({ "is_verified": false, "is_active": true })),
+    ]);
+    for product in ["coaching", "user-management"] {
+        for (more, may_wait) in [(&[][..], "deactivated"), (&["--inactive-wait"], "pending")] {
+            let app = TestApp::new().await;
+            let arguments = [&["--from", product, "--format", "jsonl"], more].concat();
+            let said = app.import(&arguments, &file).success();
+            let told = said.contains("2 rows are of accounts that are not active");
+            assert_eq!(told, more.is_empty(), "{said}");
+            for (name, expected) in [
+                ("silent", may_wait),
+                ("unproved", may_wait),
+                ("used", "deactivated"),
+                ("dated", "deactivated"),
+                ("open", "pending"),
+            ] {
+                let status = app.column(&format!("{name}@example.org"), "status").await;
+                assert_eq!(status, expected, "{product} {name}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_digest_without_its_algorithm_is_not_taken_for_a_password() {
+    let app = TestApp::new().await;
+    let mut file = String::from("email,username,password\n");
+    for length in [32, 40, 64, 128] {
+        let digest = "0123456789abcDEF".repeat(8);
+        let digest = &digest[..length];
+        let _ = writeln!(file, "u{length}@example.org,u{length},{digest}");
+    }
+    file += "ada@example.org,ada,0123456789abcdef0\n";
+    let outcome = app.import(&["--from", "restaurant", "--format", "csv"], &file);
+    let said: Vec<_> = outcome.stderr.lines().collect();
+    let wrong = "As many hexadecimal digits are no password but a hash of an unknown kind. Leave it empty, and \
+        the owner sets one by a mailed link.";
+    let expected = |line: u32| format!("line {line}: password: {wrong}");
+    assert_eq!(said[..4], [2, 3, 4, 5].map(expected));
+    assert_eq!(said[4..], ["error: 4 rows were not taken in"]);
+    assert_eq!(app.column("ada@example.org", "username").await, "ada");
+    assert_eq!(app.count("users").await, "1");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,6 +35,11 @@ impl<'a> Fields<'a> {
         self.faults.extend(faults.into_iter().map(placed));
     }
 
+    /// Adds what is wrong with one of those that were asked for.
+    pub(super) fn refuse(&mut self, name: &str, wrong: &'static str) {
+        self.faults.push((name.to_owned(), wrong));
+    }
+
     /// The first of these that is there and neither null nor empty.
     fn find(&self, names: &[&'static str]) -> Option<(&'static str, &'a Value)> {
         names.iter().find_map(|name| {

@@ -51,6 +51,10 @@ pub(super) struct Import {
     /// Take addresses as proved where the export does not say whether they were
     #[arg(long)]
     addresses_proved: bool,
+    /// Let accounts wait for their address to be proved that are not active, never signed in and never proved it;
+    /// without it they are closed
+    #[arg(long)]
+    inactive_wait: bool,
     /// Write what is wrong with which line to this file [default: standard error]
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -151,6 +155,7 @@ async fn choices(app: &App, import: &Import) -> anyhow::Result<Choices> {
         superuser_role: import.superuser_role.clone(),
         roles: import.roles.clone(),
         addresses_proved: import.addresses_proved,
+        inactive_wait: import.inactive_wait,
     })
 }
 
@@ -163,6 +168,7 @@ struct Total {
     failed: usize,
     others: usize,
     rights_left: usize,
+    closed: usize,
     waiting: usize,
     last_line: u64,
 }
@@ -227,8 +233,13 @@ impl Work<'_> {
                 }
             };
             match product::read(self.import.product, &values, &self.choices) {
-                Ok(Found::Account { row, rights_left }) => {
+                Ok(Found::Account {
+                    row,
+                    rights_left,
+                    closed,
+                }) => {
                     self.total.rights_left += usize::from(rights_left);
+                    self.total.closed += usize::from(closed);
                     rows.push(*row);
                     lines.push(line);
                 }
@@ -339,6 +350,7 @@ impl Total {
             failed,
             others,
             rights_left,
+            closed,
             ..
         } = self;
         let rows = created + updated + unchanged + failed;
@@ -352,6 +364,11 @@ impl Total {
         if *rights_left > 0 {
             println!(
                 "{rights_left} rows name rights that were not taken over; see --staff-role, --superuser-role and --role."
+            );
+        }
+        if *closed > 0 {
+            println!(
+                "{closed} rows are of accounts that are not active, never signed in and never proved their address. They are closed; see --inactive-wait."
             );
         }
         if dry_run {

@@ -29,6 +29,13 @@ pub(super) enum Product {
     Restaurant,
 }
 
+impl Product {
+    /// Whether accounts began closed there, and proving the address opened them.
+    fn began_closed(self) -> bool {
+        matches!(self, Self::Coaching | Self::UserManagement)
+    }
+}
+
 /// What the person at the command line decides.
 #[derive(Debug)]
 pub(super) struct Choices {
@@ -40,6 +47,8 @@ pub(super) struct Choices {
     pub(super) roles: Vec<(String, String)>,
     /// Take addresses as proved where the export does not say.
     pub(super) addresses_proved: bool,
+    /// Take accounts that are not active, and were not before, as waiting for their address to be proved.
+    pub(super) inactive_wait: bool,
 }
 
 /// What a record comes to.
@@ -49,6 +58,8 @@ pub(super) enum Found {
         row: Box<Row>,
         /// The export names rights that nobody chose a role for.
         rights_left: bool,
+        /// It may have been waiting for its address to be proved, and is taken in as closed.
+        closed: bool,
     },
     /// Something else.
     Other,
@@ -91,8 +102,15 @@ pub(super) fn read(
     };
     let faults = fields.faults();
     if faults.is_empty() {
+        let (user, former) = (&row.user, &row.former);
+        let was_in = former.last_login_at.is_some() || former.closed_at.is_some();
+        let closed = product.began_closed() && !user.is_active && !user.email_verified && !was_in;
         let row = Box::new(row);
-        Ok(Found::Account { row, rights_left })
+        Ok(Found::Account {
+            row,
+            rights_left,
+            closed,
+        })
     } else {
         Err(faults)
     }
@@ -196,9 +214,20 @@ fn password(product: Product, fields: &mut Fields<'_>) -> (Option<String>, Optio
                 "argon2" | "bcrypt" | "bcrypt_sha256" | "pbkdf2_sha256" | "scrypt"
             ) || UNKNOWN_ALGORITHMS.contains(&algorithm));
     if product == Product::Restaurant && !hash {
+        if is_digest(&kept) {
+            let wrong = "As many hexadecimal digits are no password but a hash of an unknown kind. Leave it empty, and \
+                 the owner sets one by a mailed link.";
+            fields.refuse("password", wrong);
+        }
         return (None, Some(kept.into()));
     }
     (Some(kept), None)
+}
+
+/// Whether it looks like what MD5, SHA-1, SHA-256 or SHA-512 makes, in hexadecimal digits.
+fn is_digest(text: &str) -> bool {
+    let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    digits && matches!(text.len(), 32 | 40 | 64 | 128)
 }
 
 /// Whether the account is open, and whether its address was proved.
@@ -210,15 +239,16 @@ fn state(
 ) -> (bool, bool) {
     let active = fields.flag(&["is_active", "active"]).unwrap_or(true);
     let verified = fields.flag(&["email_verified", "is_verified", "is_email_verified"]);
-    match (product, verified) {
-        // Accounts began closed there, and proving the address opened them: one that never signed in waits for
-        // that, and one that did was closed later.
-        (Product::Coaching, None) if !active && was_in => (false, true),
-        (Product::Coaching, None) => (true, active),
-        (Product::Coaching | Product::UserManagement, Some(false)) => (true, false),
-        (Product::UserManagement, None) if !active => (true, false),
-        (_, verified) => (active, verified.unwrap_or(choices.addresses_proved)),
-    }
+    let proved = match (product, verified) {
+        (_, Some(verified)) => verified,
+        // Proving the address opened the account there.
+        (Product::Coaching, None) => active || was_in,
+        (Product::UserManagement, None) if !active => false,
+        (_, None) => choices.addresses_proved,
+    };
+    // One that was closed before its address was proved looks the same as one that waits for that.
+    let may_wait = product.began_closed() && !proved && !was_in;
+    (active || (may_wait && choices.inactive_wait), proved)
 }
 
 /// The roles that were chosen for what the export says, and whether it says more.

@@ -117,9 +117,12 @@ impl From<diesel::result::Error> for Error {
             {
                 Self::Unavailable
             }
-            // Lock and statement time-outs reach diesel as text only.
-            DatabaseError(_, ref info) if is_timeout(info.as_ref()) => {
-                tracing::warn!(error = %cause, "The database took too long: {cause}");
+            // Time-outs and deadlocks reach diesel as text only. Whoever tries again may be luckier.
+            DatabaseError(ref kind, ref info)
+                if matches!(kind, DatabaseErrorKind::SerializationFailure)
+                    || is_bad_luck(info.as_ref()) =>
+            {
+                tracing::warn!(error = %cause, "The database did not finish: {cause}");
                 Self::Unavailable
             }
             _ => Self::internal(cause),
@@ -127,10 +130,11 @@ impl From<diesel::result::Error> for Error {
     }
 }
 
-fn is_timeout(info: &(dyn DatabaseErrorInformation + Send + Sync)) -> bool {
+fn is_bad_luck(info: &(dyn DatabaseErrorInformation + Send + Sync)) -> bool {
     let message = info.message();
     message.starts_with("canceling statement due to")
         || message.starts_with("terminating connection due to")
+        || message == "deadlock detected"
 }
 
 /// Says what a broken constraint means, where the statement stands that may break it.

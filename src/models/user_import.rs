@@ -45,14 +45,34 @@ impl FormerUser<'_> {
 }
 
 impl User {
-    /// The accounts with these addresses, which are in lower case, locked until the transaction ends, in the
-    /// order of their ids.
+    /// Waits until no other import runs on any server, and makes those that come wait until the transaction ends.
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn lock_by_emails(conn: &mut Conn, emails: &[String]) -> QueryResult<Vec<Self>> {
+    pub async fn wait_for_imports(conn: &mut Conn) -> QueryResult<()> {
+        diesel::sql_query("SELECT pg_advisory_xact_lock(hashtext('cardea imports'))")
+            .execute(conn)
+            .await
+            .map(drop)
+    }
+
+    /// The accounts with these addresses, which are in lower case, and the one with the id `also`, locked until the
+    /// transaction ends, in the order of their ids.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn lock_by_emails(
+        conn: &mut Conn,
+        emails: &[String],
+        also: Option<Uuid>,
+    ) -> QueryResult<Vec<Self>> {
+        let also: Vec<Uuid> = also.into_iter().collect();
         users::table
-            .filter(lower(users::email).eq_any(emails))
+            .filter(
+                lower(users::email)
+                    .eq_any(emails)
+                    .or(users::id.eq_any(also)),
+            )
             .order(users::id)
             .select(Self::as_select())
             .for_no_key_update()

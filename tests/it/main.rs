@@ -26,6 +26,7 @@ mod federation;
 mod headers;
 mod http;
 mod import;
+mod import_locks;
 mod import_products;
 mod import_unproved;
 mod import_users;

@@ -1,6 +1,7 @@
 //! Writes rows that passed their checks: together where that goes, else one by one, so that a row that fails
 //! takes no other along.
 
+use diesel::result::{DatabaseErrorKind as Kind, Error::DatabaseError};
 use diesel_async::AsyncConnection as _;
 use uuid::Uuid;
 
@@ -13,6 +14,7 @@ use crate::models::personalization::Personalization;
 use crate::models::role::Role;
 use crate::models::user::User;
 use crate::services::audit::{self, AuditAction, Entry};
+use crate::services::import::held::Held;
 use crate::services::import::present::{Change, Present};
 use crate::services::import::row::Checked;
 use crate::services::registration::insert_accounts;
@@ -80,9 +82,10 @@ pub async fn run(
     let mut conn = app.db.conn().await?;
     if dry_run {
         let tried = conn
-            .transaction(async |conn| match write(app, conn, importer, rows).await {
-                Ok(outcome) => Err::<(), _>(Undone::Tried(outcome)),
-                Err(error) => Err(Undone::Failed(error)),
+            .transaction(async |conn| {
+                let held = Held::take(conn, importer, rows).await?;
+                let outcome = write(app, conn, &held).await?;
+                Err::<(), _>(Undone::Tried(outcome))
             })
             .await;
         let outcome = match tried {
@@ -94,7 +97,8 @@ pub async fn run(
         return Ok(outcome);
     }
     conn.transaction(async |conn| {
-        let outcome = write(app, conn, importer, rows).await?;
+        let held = Held::take(conn, importer, rows).await?;
+        let outcome = write(app, conn, &held).await?;
         record(app, conn, importer, &outcome, (failed_before, false)).await?;
         Ok(outcome)
     })
@@ -105,6 +109,12 @@ pub async fn run(
 enum Undone {
     Tried(Outcome),
     Failed(Error),
+}
+
+impl From<Error> for Undone {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 impl From<diesel::result::Error> for Undone {
@@ -131,31 +141,27 @@ pub(super) async fn record(
         .await
 }
 
-/// Writes rows. Belongs into a transaction.
+/// Writes rows. Belongs into the transaction in which they are held.
 ///
 /// # Errors
 /// As [`run`].
-pub(super) async fn write(
-    app: &App,
-    conn: &mut Conn,
-    importer: Importer<'_>,
-    rows: &[Numbered],
-) -> Result<Outcome> {
-    if rows.is_empty() {
+pub(super) async fn write(app: &App, conn: &mut Conn, held: &Held<'_>) -> Result<Outcome> {
+    if held.rows.is_empty() {
         return Ok(Outcome::default());
     }
-    match together(app, conn, importer, rows).await {
-        // What the database refused, or somebody else was faster.
-        Err(Error::Internal(_) | Error::Refused(_)) => {}
+    match together(app, conn, held, held.rows).await {
+        // Somebody else was faster, or a row breaks a rule that only the database has.
+        Err(Error::Refused(_)) => {}
+        Err(Error::Internal(cause)) if breaks_a_rule(&cause) => {}
         other => return other,
     }
     let mut outcome = Outcome::default();
-    for row in rows {
+    for row in held.rows {
         let number = row.0;
-        match together(app, conn, importer, std::slice::from_ref(row)).await {
+        match together(app, conn, held, std::slice::from_ref(row)).await {
             Ok(one) => outcome.add(one),
             Err(Error::Refused(errors)) => outcome.failures.push((number, errors)),
-            Err(Error::Internal(cause)) => {
+            Err(Error::Internal(cause)) if breaks_a_rule(&cause) => {
                 tracing::warn!(error = %cause, "A row could not be taken in: {cause:#}");
                 let message = "The database refuses this row.";
                 let error = UserError::new(UserErrorCode::Rejected, message);
@@ -167,15 +173,32 @@ pub(super) async fn write(
     Ok(outcome)
 }
 
-/// Writes rows, all that can be; nothing where one of them fails late.
+/// Whether what stands in a row breaks a constraint. Whatever else goes wrong is no row's fault, and may go well the
+/// next time: a deadlock, a time-out, a full disk.
+fn breaks_a_rule(cause: &anyhow::Error) -> bool {
+    matches!(
+        cause.downcast_ref(),
+        Some(DatabaseError(
+            Kind::UniqueViolation
+                | Kind::ForeignKeyViolation
+                | Kind::NotNullViolation
+                | Kind::CheckViolation
+                | Kind::ExclusionViolation
+                | Kind::RestrictViolation,
+            _
+        ))
+    )
+}
+
+/// Writes these of the rows, all that can be; nothing where one of them fails late.
 async fn together(
     app: &App,
     conn: &mut Conn,
-    importer: Importer<'_>,
+    held: &Held<'_>,
     rows: &[Numbered],
 ) -> Result<Outcome> {
     conn.transaction(async |conn| {
-        let present = Present::read(app, conn, importer, rows).await?;
+        let present = Present::read(app, conn, held, rows).await?;
         let mut writing = Writing::default();
         for (number, row) in rows {
             match present.judge(row) {
@@ -184,7 +207,7 @@ async fn together(
                 Ok(Some(change)) => writing.changes.push(change),
             }
         }
-        writing.write(app, conn, importer, &present).await
+        writing.write(app, conn, held.importer, &present).await
     })
     .await
 }

@@ -1,6 +1,7 @@
 //! Accounts that come from elsewhere: through `importUsers`, and by the command `import`.
 
 mod batch;
+mod held;
 mod plain;
 mod present;
 mod request;

@@ -13,10 +13,11 @@ use crate::models::role::Role;
 use crate::models::user::{AccountStatus, User, UserChanges};
 use crate::scalar::Date;
 use crate::services::import::batch::{Importer, Numbered};
+use crate::services::import::held::Held;
 use crate::services::import::row::Checked;
-use crate::services::rights::{self, Rights};
+use crate::services::rights::Rights;
 
-/// What is there already, locked as far as it may be changed.
+/// What is there already.
 pub(super) struct Present {
     users: HashMap<String, User>,
     held_roles: HashMap<Uuid, Vec<Uuid>>,
@@ -44,15 +45,19 @@ pub(super) struct Change {
 }
 
 impl Present {
-    /// Reads it for these rows. Belongs into a transaction.
+    /// Reads it for these of the rows. Belongs into the transaction in which they are held.
     pub(super) async fn read(
         app: &App,
         conn: &mut Conn,
-        importer: Importer<'_>,
+        held: &Held<'_>,
         rows: &[Numbered],
     ) -> Result<Self> {
         let emails: Vec<String> = rows.iter().map(|(_, row)| row.email_key()).collect();
-        let users = User::lock_by_emails(conn, &emails).await?;
+        let known: HashSet<&str> = emails.iter().map(String::as_str).collect();
+        let by_email = |user: &User| (user.email.to_ascii_lowercase(), user.clone());
+        let users = held.users.iter().map(by_email);
+        let users = users.filter(|(email, _)| known.contains(&**email));
+        let users: HashMap<String, User> = users.collect();
         let mut names: Vec<String> = rows
             .iter()
             .flat_map(|(_, row)| &row.role_names)
@@ -60,21 +65,13 @@ impl Present {
             .collect();
         names.sort_unstable();
         names.dedup();
-        // Behind the locks of accounts, as everywhere.
-        let rights = match importer {
+        let rights = match held.importer {
             Importer::Caller(actor) => {
-                rights::take_turns(conn).await?;
                 Some(Rights::now(app, conn, actor, SystemPermission::AdminUsers).await?)
             }
-            Importer::Operator => {
-                if !names.is_empty() {
-                    rights::take_turns(conn).await?;
-                }
-                None
-            }
+            Importer::Operator => None,
         };
-        // Whoever was in turn before may have opened some of them meanwhile: row by row they are found.
-        let known: HashSet<&str> = emails.iter().map(String::as_str).collect();
+        // Registered since the others were locked: to lock one now would be out of order.
         if users.len() < known.len()
             && User::emails_in_use(conn, &emails).await?.len() > users.len()
         {
@@ -82,9 +79,9 @@ impl Present {
             let path = ["input", "email"];
             return Err(UserError::at(UserErrorCode::Taken, &path, message).into());
         }
-        let ids: Vec<Uuid> = users.iter().map(|user| user.id).collect();
+        let ids: Vec<Uuid> = users.values().map(|user| user.id).collect();
         let mut present = Self {
-            users: HashMap::new(),
+            users,
             held_roles: HashMap::new(),
             held_permissions: HashMap::new(),
             usernames: HashMap::new(),
@@ -100,8 +97,6 @@ impl Present {
                 present.held_permissions.entry(user).or_default().push(name);
             }
         }
-        let by_email = |user: User| (user.email.to_ascii_lowercase(), user);
-        present.users = users.into_iter().map(by_email).collect();
         let names: Vec<String> = rows
             .iter()
             .filter_map(|(_, row)| row.username_key())

@@ -12,6 +12,7 @@ use crate::models::import_request::ImportRequest;
 use crate::scalar::Json;
 use crate::services::import::BATCH;
 use crate::services::import::batch::{self, Importer, Numbered, Outcome};
+use crate::services::import::held::Held;
 use crate::services::import::row::{Former, ImportUserRow, Row, Seen, check};
 use crate::services::limits::{self, Limit};
 use crate::services::validate;
@@ -109,11 +110,13 @@ pub async fn import(app: &App, actor: &Actor, input: ImportUsersInput) -> Result
     };
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
-        // Of two at once the second waits here until the first is through.
+        // Of two at once the second waits here until the first is through. The caller's own row first: the key hangs on
+        // it, and whoever erases the caller holds it and then wants the turn.
+        let held = Held::take(conn, importer, &rows).await?;
         if !claim.claim(conn).await? {
             return answered(conn, &claim).await;
         }
-        let outcome = batch::write(app, conn, importer, &rows).await?;
+        let outcome = batch::write(app, conn, &held).await?;
         batch::record(app, conn, importer, &outcome, (before.len(), false)).await?;
         let answer = Imported::of(outcome, before);
         let kept = Json(serde_json::to_value(&answer).map_err(anyhow::Error::from)?);

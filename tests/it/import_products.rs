@@ -1,6 +1,7 @@
 //! The command `import`: accounts of each product come over with what they had, and sign in as they did there.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -78,6 +79,8 @@ async fn the_coaching_app_comes_over_from_dumpdata() {
     let chosen = [&arguments[..], &["--staff-role", "moderator"]].concat();
     let said = app.import(&chosen, &file).success();
     assert!(said.contains("0 created, 1 updated, 2 unchanged"), "{said}");
+    // Another process wrote it, which the server hears within a second.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let permissions = ada.permissions().await;
     assert_eq!(permissions, json!(["read:all", "read:own", "write:own"]));
     let unknown = [&arguments[..], &["--superuser-role", "king"]].concat();

@@ -6,6 +6,8 @@ use chrono::{NaiveDate, NaiveDateTime};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use crate::command::import::json;
+
 /// The values of one record, and what is wrong with them.
 pub(super) struct Fields<'a> {
     values: &'a Map<String, Value>,
@@ -118,7 +120,9 @@ impl<'a> Fields<'a> {
     /// A JSON object, or the text of one.
     pub(super) fn object(&mut self, names: &[&'static str]) -> Option<Json> {
         let read = |value: &Value| parsed(value).filter(Value::is_object).map(Json);
-        self.read(names, "This is no JSON object.", read)
+        let wrong =
+            "This is no JSON object, or a name stands twice in it, or a number is beyond 64 bits.";
+        self.read(names, wrong, read)
     }
 
     /// The values of an object below this record.
@@ -172,7 +176,7 @@ pub(super) fn given<T>(value: Option<T>) -> MaybeUndefined<T> {
 
 fn parsed(value: &Value) -> Option<Value> {
     match value {
-        Value::String(text) => serde_json::from_str(text).ok(),
+        Value::String(text) => json::read(text.as_bytes(), "").ok(),
         other => Some(other.clone()),
     }
 }

@@ -1,6 +1,7 @@
 //! `import`: takes in the accounts of another system from a file, in batches.
 
 mod fields;
+mod json;
 mod product;
 mod read;
 

@@ -1,5 +1,6 @@
 //! Reads a file record by record, so that its length does not matter. It knows no product.
 
+use std::collections::HashSet;
 use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -8,8 +9,13 @@ use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use serde_json::{Map, Value};
 
+use crate::command::import::json;
+
 /// The longest record in bytes.
 const LONGEST: usize = 1 << 20;
+
+/// What is said of a line that is something else.
+const NO_OBJECT: &str = "This is no JSON object in UTF-8.";
 
 /// How records are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -68,6 +74,11 @@ fn csv_records(input: impl Read, mut each: impl FnMut(Record) -> bool) -> anyhow
     if names.iter().all(String::is_empty) {
         bail!("the file has no line with the names of the columns");
     }
+    let mut seen = HashSet::new();
+    let mut titles = names.iter().filter(|name| !name.is_empty());
+    if let Some(twice) = titles.find(|name| !seen.insert(name.as_str())) {
+        bail!("two columns are called {twice}");
+    }
     let mut record = csv::ByteRecord::new();
     loop {
         left.store(LONGEST, Ordering::Relaxed);
@@ -84,6 +95,9 @@ fn csv_records(input: impl Read, mut each: impl FnMut(Record) -> bool) -> anyhow
             let pairs = names.iter().zip(record.iter().enumerate());
             let pairs = pairs.map(|(name, (at, value))| {
                 let value = std::str::from_utf8(value).map_err(|_| "The text is no UTF-8.")?;
+                if value.contains('\0') {
+                    return Err("A text has a NUL character.");
+                }
                 let whole = value.strip_suffix('\r').filter(|_| at == last);
                 let value = whole.unwrap_or(value);
                 Ok((name.clone(), Value::String(value.to_owned())))
@@ -117,8 +131,11 @@ fn json_lines(input: impl Read, mut each: impl FnMut(Record) -> bool) -> anyhow:
             continue;
         }
         let values = if whole {
-            let read = serde_json::from_slice(bytes);
-            read.map_err(|_| "This is no JSON object in UTF-8.")
+            match json::read(bytes, NO_OBJECT) {
+                Ok(Value::Object(map)) => Ok(map),
+                Ok(_) => Err(NO_OBJECT),
+                Err(wrong) => Err(wrong),
+            }
         } else {
             Err("The line is longer than 1 MiB.")
         };
@@ -220,6 +237,15 @@ mod tests {
                 (5, Ok("{\"b\":\"ä\"}".to_owned())),
             ]
         );
+        let twice = "{\"email\":\"a@example.org\",\"email\":\"b@example.org\"}\n{\"a\":18446744073709551616}\n";
+        let (found, _) = read(twice.as_bytes(), Format::Jsonl);
+        assert_eq!(
+            found,
+            [
+                (1, Err("A name stands twice in one object.")),
+                (2, Err("A number is beyond 64 bits.")),
+            ]
+        );
         let (found, _) = read(b"{\"a\":\"\xff\"}\n", Format::Jsonl);
         assert_eq!(found, [(1, Err("This is no JSON object in UTF-8."))]);
     }
@@ -238,6 +264,15 @@ mod tests {
                 (7, Ok("{\"a\":\"5\",\"b\":\"6\"}".to_owned())),
             ]
         );
+    }
+
+    #[test]
+    fn columns_of_one_name_and_nul_characters_are_refused() {
+        let (found, error) = read(b"email,a,email\nx,y,z\n", Format::Csv);
+        assert!(found.is_empty());
+        assert_eq!(error.as_deref(), Some("two columns are called email"));
+        let (found, _) = read(b"a,b\n1,x\0y\n", Format::Csv);
+        assert_eq!(found, [(2, Err("A text has a NUL character."))]);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use cardea::graphql::Api;
 
+use crate::harness::node::Scripts;
+
 #[test]
 fn the_file_at_the_top_is_current() {
     let printed = Api::new().expect("the schema is sound").sdl();
@@ -41,4 +43,15 @@ fn everything_in_the_schema_says_what_it_is() {
             ""
         };
     }
+}
+
+#[test]
+fn graphql_eslint_finds_nothing_in_the_schema() {
+    let Some(scripts) = Scripts::installed("schema", &["schema.graphql"]) else {
+        return;
+    };
+    assert_eq!(
+        scripts.run("lint.mjs", &[]),
+        "0 findings, and naming-convention, require-deprecation-date, require-description where they belong\n"
+    );
 }

@@ -9,17 +9,17 @@ mod mail;
 mod progress;
 mod retention;
 mod role;
+mod schema;
 mod serve;
 mod user;
 mod webhook;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
 
 use anyhow::bail;
 use cardea::config::{Config, LogFormat};
 use cardea::crypto::master_key;
-use cardea::graphql::Api;
-use cardea::graphql::federation::subgraph_sdl;
 use cardea::http;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -46,7 +46,7 @@ enum Command {
     /// Work with the GraphQL schema
     Schema {
         #[command(subcommand)]
-        action: Schema,
+        action: schema::Schema,
     },
     /// Work with accounts
     User {
@@ -108,44 +108,22 @@ enum Migrate {
 }
 
 #[derive(Subcommand, Debug)]
-enum Schema {
-    /// Print schema.graphql
-    Print {
-        /// As a subgraph of Apollo Federation, for its gateways
-        #[arg(long)]
-        subgraph: bool,
-    },
-}
-
-#[derive(Subcommand, Debug)]
 enum Settings {
     /// Say everything that is wrong with the settings
     Check,
 }
 
-/// Does what the command line asks.
+/// Does what the command line asks; gives what the program ends with.
 ///
 /// # Errors
 /// One line that says what is wrong.
-pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
+pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { config, command } = cli;
     match command.unwrap_or(Command::Serve) {
-        Command::Schema {
-            action: Schema::Print { subgraph },
-        } => {
-            let plain = Api::new()?.sdl();
-            let sdl = if subgraph {
-                subgraph_sdl(&plain)
-            } else {
-                plain
-            };
-            // A reader that has seen enough closes the pipe, which is no failure.
-            let _ = std::io::stdout().write_all(sdl.as_bytes());
-            Ok(())
-        }
+        Command::Schema { action } => return schema::run(&action),
         Command::Config {
             action: Settings::Check,
-        } => check(&config).await,
+        } => check(&config).await?,
         command => {
             check_quietly(&config)?;
             log(&config)?;
@@ -162,9 +140,10 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
                 Command::Mail { action } => mail::run(config, action).await,
                 Command::Webhook { action } => webhook::run(config, action).await,
                 Command::Schema { .. } | Command::Config { .. } => Ok(()),
-            }
+            }?;
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn check(config: &Config) -> anyhow::Result<()> {

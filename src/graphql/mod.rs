@@ -6,6 +6,7 @@ pub mod account;
 pub mod audit;
 pub mod context;
 pub mod cookie;
+pub mod diff;
 pub mod directive;
 pub mod document;
 pub mod email;

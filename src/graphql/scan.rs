@@ -99,7 +99,7 @@ fn unclosed() -> Refusal {
 
 /// Length of the string or block string at the beginning of `text`, quotes included; `None` where it
 /// is not closed.
-fn string_length(text: &[u8]) -> Option<usize> {
+pub(super) fn string_length(text: &[u8]) -> Option<usize> {
     let (block, open) = if text.starts_with(b"\"\"\"") {
         (true, 3)
     } else {

@@ -76,6 +76,7 @@ mod rights;
 mod role_changes;
 mod roles;
 mod schema;
+mod schema_diff;
 mod sealed;
 mod server;
 mod session;

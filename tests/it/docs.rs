@@ -7,6 +7,8 @@ use cardea::config::Config;
 use cardea::graphql::error::Code;
 use clap::{Args as _, Command};
 
+use crate::harness::node::Scripts;
+
 /// The table of settings, made from the program's own.
 fn settings() -> String {
     let mut command = Config::augment_args(Command::new("cardea"));
@@ -111,4 +113,18 @@ fn every_code_of_an_error_is_explained_and_none_that_is_not_there() {
     for rule in words {
         assert!(rules.contains(rule), "{rule} is not explained");
     }
+}
+
+#[test]
+fn the_workflows_are_sound_ours_and_those_for_users() {
+    let files = [
+        ".github/workflows/ci.yml",
+        ".github/workflows/schema.yml",
+        "docs/CI.md",
+    ];
+    let Some(scripts) = Scripts::installed("schema", &files) else {
+        return;
+    };
+    let printed = scripts.run("workflows.mjs", &[("FILES", &files.join(" "))]);
+    assert_eq!(printed, "3 workflows checked\n");
 }

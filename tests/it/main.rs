@@ -81,6 +81,7 @@ mod sealed;
 mod server;
 mod session;
 mod signing_key;
+mod spa;
 mod statistics;
 mod trusted_device;
 mod trusted_documents;

@@ -1,7 +1,5 @@
 //! The pages in a real browser: GraphiQL, the inbox, the pages behind mailed links, and pages of others.
 
-use std::path::Path;
-
 use axum::Router;
 use axum::response::Html;
 use axum::routing::get;
@@ -12,7 +10,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::harness::app::start_of_time;
-use crate::harness::node::{Scripts, say, skip, variable};
+use crate::harness::chromium::Chromium;
+use crate::harness::node::skip;
 use crate::harness::served::Served;
 
 /// Runs a script of `tests/browser` with these variables against a server of its own with these
@@ -30,37 +29,24 @@ async fn in_chromium_at(
     flags: &[&str],
     variables: &[(&'static str, &String)],
 ) {
-    let chromium = variable("CHROMIUM").unwrap_or_else(|| "/usr/bin/chromium".to_owned());
-    if !Path::new(&chromium).exists() {
-        return skip(&format!("there is no Chromium at {chromium}"));
-    }
-    let examples = [
+    const EXAMPLES: &[&str] = &[
         "playground/package.json",
         "playground/src/examples.js",
         "docs/PASSKEYS.md",
     ];
-    let install = move || Scripts::installed("browser", &examples);
-    let Some(scripts) = tokio::task::spawn_blocking(install)
-        .await
-        .expect("installed")
-    else {
+    let Some(chromium) = Chromium::found(EXAMPLES).await else {
         return;
     };
     // Mails follow one another faster here than people ask for them.
     let flags: Vec<_> = flags.iter().copied().chain(["--resend-secs=0"]).collect();
     let served = Served::at(host, &flags, clock).await;
-    let mut all = vec![("BASE_URL", served.url.clone()), ("CHROMIUM", chromium)];
+    let mut all = vec![("BASE_URL", &*served.url)];
     all.extend(
         variables
             .iter()
-            .map(|(name, value)| (*name, (*value).clone())),
+            .map(|(name, value)| (*name, value.as_str())),
     );
-    let run = move || {
-        let variables: Vec<_> = all.iter().map(|(name, value)| (*name, &**value)).collect();
-        scripts.run(script, &variables)
-    };
-    let printed = tokio::task::spawn_blocking(run).await.expect("run");
-    say(printed.trim());
+    chromium.run(script, &all).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! Scripts that run in Node against a server, their packages installed by npm outside the sources.
 
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 const INSTALL_LIMIT: Duration = Duration::from_mins(5);
 const RUN_LIMIT: Duration = Duration::from_mins(3);
 
-/// A folder of scripts below `tests`, copied to where packages may be installed.
+/// A folder of the repository that npm installs packages for, copied to where it may.
 pub struct Scripts {
     folder: PathBuf,
 }
@@ -20,6 +21,46 @@ impl Scripts {
     ///
     /// Blocks while npm works, and while another test installs the same.
     pub fn installed(folder: &str, others: &[&str]) -> Option<Self> {
+        let (scripts, _lock) = Self::locked(&Path::new("tests").join(folder), others)?;
+        Some(scripts)
+    }
+
+    /// The folder at `inner` after its `npm run build`, which runs where a file of it or of `others` has changed
+    /// since the last time; otherwise as [`Scripts::installed`].
+    pub fn built(inner: &str, others: &[&str]) -> Option<Self> {
+        let (scripts, _lock) = Self::locked(Path::new(inner), others)?;
+        let mut files = Vec::new();
+        let root = sources();
+        collect(&root.join(inner), &mut files);
+        for other in others {
+            collect(&root.join(other), &mut files);
+        }
+        let state = digest(&files);
+        let stamp = scripts.folder.join("node_modules/.built");
+        if fs::read_to_string(&stamp).is_ok_and(|built| built == state) {
+            return Some(scripts);
+        }
+        // What was renamed there must not be built any more.
+        let mut copies = Vec::new();
+        collect(&scripts.folder.join("src"), &mut copies);
+        for copy in copies {
+            let place = copy.strip_prefix(&scripts.folder).expect("in there");
+            if !root.join(inner).join(place).exists() {
+                fs::remove_file(&copy).expect("removed");
+            }
+        }
+        let mut command = Command::new(npm());
+        command.args(["run", "build"]);
+        let (status, printed) = run(command, &scripts.folder, "build", RUN_LIMIT);
+        assert!(
+            status.success(),
+            "npm run build failed in {inner}:\n{printed}"
+        );
+        fs::write(stamp, state).expect("a file under target/");
+        Some(scripts)
+    }
+
+    fn locked(inner: &Path, others: &[&str]) -> Option<(Self, File)> {
         for program in ["node", npm()] {
             let found = Command::new(program)
                 .arg("--version")
@@ -31,26 +72,27 @@ impl Scripts {
                 return None;
             }
         }
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
         let copies = Path::new(env!("CARGO_TARGET_TMPDIR")).join("node");
-        let inner = Path::new("tests").join(folder);
-        let folder = copies.join(&inner);
+        let folder = copies.join(inner);
         fs::create_dir_all(&folder).expect("a folder under target/");
         // Released when it is dropped; it holds between threads and between processes.
         let lock = File::create(folder.join(".lock")).expect("a lock file");
         lock.lock().expect("the lock");
-        let scripts = fs::read_dir(sources.join(&inner)).expect("the folder of scripts");
-        for script in scripts {
-            let script = script.expect("an entry");
-            if script.file_type().expect("a type").is_file() {
-                copy(&script.path(), &folder.join(script.file_name()));
-            }
+        let mut files = Vec::new();
+        for wanted in std::iter::once(inner).chain(others.iter().map(Path::new)) {
+            collect(&sources().join(wanted), &mut files);
         }
-        for other in others {
-            copy(&sources.join(other), &copies.join(other));
+        for file in files {
+            let place = file.strip_prefix(sources()).expect("it lies in there");
+            copy(&file, &copies.join(place));
         }
         install(&folder);
-        Some(Self { folder })
+        Some((Self { folder }, lock))
+    }
+
+    /// Where the copies are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Runs a script with these variables; gives what it printed. Fails the test if the script does.
@@ -82,6 +124,39 @@ pub fn skip(reason: &str) {
 )]
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn sources() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every file at or below `path`, in order, without what npm or a build has left there.
+fn collect(path: &Path, files: &mut Vec<PathBuf>) {
+    const MADE: [&str; 4] = ["__generated__", "dist", "gql", "node_modules"];
+    if !path.is_dir() {
+        files.push(path.to_owned());
+        return;
+    }
+    let entries = fs::read_dir(path).expect("a folder");
+    let mut entries: Vec<_> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    entries.sort();
+    for entry in entries {
+        let made = MADE.iter().any(|name| entry.ends_with(name));
+        if !made {
+            collect(&entry, files);
+        }
+    }
+}
+
+/// Differs where any name or content does.
+fn digest(files: &[PathBuf]) -> String {
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        (file, fs::read(file).expect("a file")).hash(&mut hasher);
+    }
+    format!("{:016x}", hasher.finish())
 }
 
 fn npm() -> &'static str {

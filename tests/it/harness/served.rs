@@ -7,7 +7,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::harness::TestApp;
-use crate::harness::app::{config, start_of_time};
+use crate::harness::app::{MASTER_KEY, config, start_of_time};
+use crate::harness::process::Program;
 
 /// A server that answers on a port until the value is dropped.
 pub struct Served {
@@ -40,5 +41,19 @@ impl Served {
             _serving: serving,
             app,
         }
+    }
+
+    /// Opens root@example.org with the role `admin`, as the README says; gives its password.
+    pub async fn administrator(&self) -> &'static str {
+        const PASSWORD: &str = "Shiny-Marble-42";
+        let program = Program::on(&self.app.db.url()).with("CARDEA_MASTER_KEY", MASTER_KEY);
+        let create = move || {
+            let account = ["--email", "root@example.org", "--full-name", "Root"];
+            let options = ["user", "create", "--admin", "--password-stdin"];
+            let arguments = [&options[..], &account].concat();
+            program.run_with_input(&arguments, PASSWORD).success()
+        };
+        tokio::task::spawn_blocking(create).await.expect("created");
+        PASSWORD
     }
 }

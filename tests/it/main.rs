@@ -10,6 +10,7 @@ mod audit;
 mod cleaning;
 mod cli;
 mod client_info;
+mod clients;
 mod conformance;
 mod constraints;
 mod cookies;

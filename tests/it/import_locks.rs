@@ -1,13 +1,15 @@
 //! What an import holds while others work: nobody waits for each other for good, and what only went wrong this time
 //! is not kept as if the rows were at fault.
 
+use std::time::Duration;
+
 use cardea::db::single_connection;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
 use futures_util::future::join;
 use serde_json::{Value, json};
 
 use crate::harness::importing::lines;
-use crate::harness::{Answer, Client, TestApp};
+use crate::harness::{Answer, Client, Program, TestApp};
 
 /// Somebody else at the database, in a transaction.
 async fn other(app: &TestApp) -> AsyncPgConnection {
@@ -135,6 +137,8 @@ async fn row_by_row_it_waits_for_nobody_who_waits_for_its_turn() {
         let mut rival = other(&app).await;
         let erase = async {
             rival.batch_execute(&hold("bob")).await?;
+            // Time enough to come so far as to wait for bob, with the turn in hand.
+            tokio::time::sleep(Duration::from_millis(300)).await;
             rival.batch_execute(TURN).await?;
             rival.batch_execute("ROLLBACK").await
         };
@@ -154,26 +158,30 @@ async fn row_by_row_it_waits_for_nobody_who_waits_for_its_turn() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_imports_that_want_each_others_names_take_turns() {
     let app = TestApp::new().await;
-    let admin = app.admin().await;
-    let second = app.user_with_role("second", "admin").await;
     gate(&app, false).await;
     let mut gatekeeper = other(&app).await;
     gatekeeper.batch_execute(HOLD_GATE).await.expect("held");
-    let one = [row("a", "First", "one"), row("b", "Gate", "two")];
-    let two = [row("c", "Second", "two"), row("d", "Second", "one")];
-    let later = async {
-        app.db.until_waiting(1).await;
-        let release = async {
-            app.db.until_waiting(2).await;
-            gatekeeper.batch_execute("ROLLBACK").await
-        };
-        let (answer, opened) = join(import(&second, &two, None), release).await;
-        opened.expect("released");
-        answer
+    let program = Program::on(&app.db.url());
+    let import = |rows: [Value; 2]| {
+        let arguments = ["import", "--from", "cardea", "--format", "jsonl", "-"];
+        program.spawn(&arguments, &lines(&rows))
     };
-    let (first, later) = join(import(&admin, &one, None), later).await;
-    assert_eq!(counts(&first), json!([2, 0, 0]), "{}", first.text);
-    assert_eq!(counts(&later), json!([0, 0, 2]), "{}", later.text);
+    let first = import([row("a", "First", "one"), row("b", "Gate", "two")]);
+    app.db.until_waiting(1).await;
+    let second = import([row("c", "Second", "two"), row("d", "Second", "one")]);
+    app.db.until_waiting(2).await;
+    gatekeeper.batch_execute("ROLLBACK").await.expect("opened");
+    let (first, second) = (first.wait(), second.wait());
+    let said = "2 created, 0 updated, 0 unchanged, 0 failed.";
+    assert!(first.stdout.contains(said), "{first:?}");
+    let said = "0 created, 0 updated, 0 unchanged, 2 failed.";
+    assert!(second.stdout.contains(said), "{second:?}");
+    assert!(
+        second
+            .stderr
+            .contains("line 1: username: This user name is taken."),
+        "{second:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

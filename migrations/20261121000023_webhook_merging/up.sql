@@ -22,7 +22,8 @@ BEGIN
         END IF;
         -- The last event of each service. One that is sent again may have been taken as it is.
         WITH waiting AS (
-            UPDATE jobs SET payload = payload || jsonb_build_object('status', webhooks_enqueue.status)
+            -- It is new as long as something of it is: how long it is tried counts from the last of it.
+            UPDATE jobs SET created_at = now(), payload = payload || jsonb_build_object('status', webhooks_enqueue.status)
                     || CASE payload ->> 'type' WHEN 'account.created' THEN '{}' ELSE jsonb_build_object(
                         'type', CASE payload ->> 'type' WHEN 'account.updated' THEN kind ELSE payload ->> 'type' END,
                         'timestamp', instant,

@@ -1,6 +1,7 @@
 //! Looking for accounts whose time is over: those that nobody uses, and those whose address nobody proved. It decides
 //! neither what their time is nor what becomes of them.
 
+use diesel::dsl::{exists, not};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, SmallInt, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
@@ -8,7 +9,7 @@ use uuid::Uuid;
 
 use crate::db::Conn;
 use crate::scalar::DateTime;
-use crate::schema::users;
+use crate::schema::{sessions, users};
 
 /// Which accounts; all of a kind are found in the order of the moment from which their time counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,13 +217,20 @@ pub async fn note_warned(
 }
 
 /// Notes that the warning `number` is sent now, and not when it was queued: whatever comes after it waits from now
-/// on. False where that is not the account's last warning any more.
+/// on. False where that is not the account's last warning any more, or the account was used since.
 ///
 /// # Errors
 /// If the database cannot answer.
 pub async fn note_sent(conn: &mut Conn, id: Uuid, number: i16, now: DateTime) -> QueryResult<bool> {
     let noted = diesel::update(users::table.find(id))
         .filter(users::inactivity_warnings.eq(number))
+        .filter(not(exists(
+            sessions::table.filter(sessions::user_id.eq(id)).filter(
+                sessions::last_accessed_at
+                    .nullable()
+                    .gt(users::inactivity_warned_at),
+            ),
+        )))
         .set(users::inactivity_warned_at.eq(now))
         .execute(conn)
         .await?;

@@ -363,7 +363,7 @@ impl User {
     }
 
     /// Closes the account; `None` if it is closed already or gone. What somebody else closed an
-    /// administrator can close once more, so that only one can open it again; it is then not erased for not being used.
+    /// administrator can close once more, so that only one can open it again. Whatever erasure was begun goes on.
     ///
     /// # Errors
     /// If the database cannot answer.
@@ -381,10 +381,6 @@ impl User {
                 users::closed_at.eq(now),
                 users::closed_by.eq(by),
                 users::closed_reason.eq(reason),
-                users::erases_at.eq(case_when(
-                    users::closed_by.is_distinct_from(ClosedBy::Inactivity),
-                    users::erases_at,
-                )),
                 users::updated_at.eq(now),
             ))
             .returning(Self::as_returning())
@@ -414,9 +410,11 @@ impl User {
             .filter(users::status.ne(AccountStatus::Active))
             .set((
                 users::status.eq(case_when(
-                    users::hashed_password
-                        .is_null()
-                        .and(users::email_verified_at.is_null()),
+                    users::email_verified_at.is_null().and(
+                        users::hashed_password
+                            .is_null()
+                            .or(users::imported_at.is_not_null()),
+                    ),
                     AccountStatus::Pending.into_sql::<Text>(),
                 )
                 .otherwise(AccountStatus::Active.into_sql::<Text>())),

@@ -1,7 +1,8 @@
 //! How large, deep and costly a document may be, over HTTP; and introspection, the deepest that
 //! every client sends.
 
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
 use serde_json::{Value, json};
 
 use crate::harness::TestApp;
@@ -278,4 +279,26 @@ async fn introspection_works_unless_it_is_switched_off() {
     assert_eq!(names.data("__typename"), "Query");
     let mutation = closed.gql("mutation { __typename }", Value::Null).await;
     assert_eq!(mutation.data("__typename"), "Mutation");
+}
+
+/// Values of variables are read with one bound for how deep they nest, whatever they are called.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_name_in_a_request_stands_for_another_document_within_it() {
+    let app = TestApp::new().await;
+    let name = "$serde_json::private::RawValue";
+    let inner = json!({ name: "{\"deeper\":[]}" });
+    for body in [
+        json!({ "query": "{ viewer { isAuthenticated } }", "variables": { "x": inner } }),
+        json!({ "query": "{ viewer { isAuthenticated } }", "variables": { "x": { name: "no JSON" } } }),
+    ] {
+        let request = Request::post("/graphql")
+            .header("content-type", "application/json")
+            .body(Body::from(body.to_string()));
+        let answer = app.send(request.expect("a request")).await;
+        assert_eq!(
+            answer.data("viewer/isAuthenticated"),
+            &json!(false),
+            "a text like any other"
+        );
+    }
 }

@@ -208,27 +208,24 @@ async fn an_account_that_cannot_be_changed_holds_up_none_behind_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_administrator_closes_is_not_erased_for_not_being_used() {
+async fn a_warning_is_not_sent_to_who_used_the_account_meanwhile() {
     let app = TestApp::with(&STAGES).await;
-    app.admin().await;
-    let ada = app.user("ada").await;
-    for day in [100, 120, 130, 160] {
-        until(&app, after(day)).await;
-        app.run_jobs().await;
-    }
-    let scheduled = "SELECT count(*)::text FROM users WHERE erases_at IS NOT NULL";
-    assert_eq!(app.db.text(scheduled).await, "1");
-    let admin = app.sign_in("admin").await;
-    assert_eq!(admin.set_status(&ada.id, false, None).await.code(), "");
-    assert_eq!(app.db.text(scheduled).await, "0");
-    app.advance(TimeDelta::days(10));
-    assert_eq!(app.erase_due().await, 0);
-    // What its owner or an administrator asked for stands.
-    let bob = app.user("bob").await;
-    let admin = app.sign_in("admin").await;
-    assert_eq!(admin.erase_user(&bob.id, json!({})).await.code(), "");
-    assert_eq!(admin.set_status(&bob.id, false, None).await.code(), "");
-    assert_eq!(app.db.text(scheduled).await, "1");
+    app.user("ada").await;
+    app.run_jobs().await;
+    app.advance(TimeDelta::days(100));
+    assert_eq!(app.retention().await, ["first warning: 1"]);
+    let mails = app.mails().len();
+    app.db
+        .sql(&format!(
+            "UPDATE sessions SET expires_at = sessions.created_at + INTERVAL '30 days', last_accessed_at = '{}'",
+            after(101).to_rfc3339()
+        ))
+        .await;
+    app.advance(TimeDelta::days(2));
+    app.run_jobs().await;
+    assert_eq!(app.mails().len(), mails);
+    assert!(app.retention().await.is_empty());
+    assert_eq!(kept(&app).await, "ada active 0");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,8 +52,8 @@ fn cases() -> Vec<Case> {
             continue;
         };
         match key {
-            "old" => case.old += &format!("{value}\n"),
-            "new" => case.new += &format!("{value}\n"),
+            "old" => case.old.extend([value, "\n"]),
+            "new" => case.new.extend([value, "\n"]),
             "says" => case.says.push(value.to_owned()),
             "milder" => case.milder = true,
             "stricter" => case.stricter = true,

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
-use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use cardea::clock::Clock;
@@ -383,4 +383,14 @@ fn api(
 async fn elsewhere(State(shared): State<Shared>, uri: Uri) -> StatusCode {
     shared.behaviour().asked.push(uri.path().to_owned());
     StatusCode::NOT_FOUND
+}
+
+/// An answer in JSON.
+struct Json(Value);
+
+impl IntoResponse for Json {
+    fn into_response(self) -> Response {
+        let content_type = (header::CONTENT_TYPE, "application/json");
+        ([content_type], self.0.to_string()).into_response()
+    }
 }

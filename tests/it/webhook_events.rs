@@ -250,7 +250,7 @@ async fn of_an_erased_person_nothing_is_left_in_the_queue_and_nothing_is_sent() 
     let sent: String = sent.iter().map(|event| event.body.as_str()).collect();
     for text in [queued, sent] {
         for personal in [
-            "ada",
+            "ada@",
             "Ada",
             "example.org",
             "Byron",

@@ -46,7 +46,12 @@ export async function inBrowser(name, check) {
     });
     const seen = { problems: [], outside: [], requests: 0 };
     const viewport = { width: 1400, height: 900 };
-    const open = async (options) => watch(await browser.newPage({ viewport, ...options }), origin, seen);
+    const open = async (options) => {
+      const page = await browser.newPage({ viewport, ...options });
+      // How long a busy machine takes is not what is tested.
+      page.setDefaultTimeout(90_000);
+      return watch(page, origin, seen);
+    };
     const line = await check(await open(), origin, seen, open);
     assert.deepEqual(seen.problems, [], 'errors in the console');
     assert.deepEqual(seen.outside, [], 'requests outside the origin');

@@ -75,18 +75,6 @@ impl TrustedDocuments {
     pub(super) fn get(&self, id: &str) -> Option<Arc<ExecutableDocument>> {
         self.0.get(id).map(Arc::clone)
     }
-
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 /// The files that are meant by `path`, in order.

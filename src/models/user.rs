@@ -394,8 +394,8 @@ impl User {
     }
 
     /// Opens the account, and calls its erasure off; `None` if it is open already, gone, or past the moment of its
-    /// erasure. With `unless` it stays closed if that is who closed it. One whose address was never proved and that has no password was an invitation, and is
-    /// one again.
+    /// erasure. With `unless` it stays closed if that is who closed it. One whose address was never proved waits for that,
+    /// if it has no password, being an invitation, or came from elsewhere.
     ///
     /// # Errors
     /// If the database cannot answer.

@@ -57,7 +57,7 @@ mutation Register($input: RegisterInput!) {
 # Put the token from the mail into the variables; in
 # development the mail is at /inbox.
 # Next: sign in, in the tab Login.
-mutation VerifyEmail($input: TokenInput!) {
+mutation VerifyEmail($input: VerifyEmailInput!) {
   verifyEmail(input: $input) {
     result {
       ... on SignedIn {

@@ -11,7 +11,7 @@ use crate::graphql::error::settle;
 use crate::models::session::Session;
 use crate::models::user::User;
 use crate::scalar::DateTime;
-use crate::services::email::{self, EmailInput, TokenInput};
+use crate::services::email::{self, EmailInput, VerifyEmailInput};
 use crate::services::login::{self, LoginInput, TokenDelivery};
 use crate::services::registration::{self, RegisterInput};
 use crate::services::session;
@@ -236,20 +236,19 @@ impl LoginMutation {
     async fn verify_email(
         &self,
         ctx: &Context<'_>,
-        input: TokenInput,
+        input: VerifyEmailInput,
     ) -> Result<Option<SignInPayload>> {
-        let caller = ctx.caller();
+        let (caller, delivery) = (ctx.caller(), input.token_delivery);
+        caller.may_deliver(delivery)?;
         let result = email::verify(
             ctx.app(),
             caller.client(),
             caller.requester().signed_in(),
-            &input.token,
+            &input,
         )
         .await;
         let (signed_in, errors) = settle(ctx, result)?;
-        Ok(Some(SignInPayload {
-            errors,
-            result: signed_in.map(|signed_in| outcome(ctx, signed_in, TokenDelivery::Body)),
-        }))
+        let result = signed_in.map(|signed_in| outcome(ctx, signed_in, delivery));
+        Ok(Some(SignInPayload { errors, result }))
     }
 }

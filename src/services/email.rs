@@ -35,6 +35,17 @@ pub struct TokenInput {
     pub token: String,
 }
 
+/// The mailed token that proves an address.
+#[derive(InputObject)]
+pub struct VerifyEmailInput {
+    /// The token, as the mailed link carries it.
+    #[graphql(secret)]
+    pub token: String,
+    /// How the tokens of the session come back.
+    #[graphql(default_with = "TokenDelivery::Body")]
+    pub token_delivery: TokenDelivery,
+}
+
 /// A mail address that may or may not belong to an account.
 #[derive(InputObject)]
 pub struct EmailInput {
@@ -49,7 +60,7 @@ pub struct RequestEmailChangeInput {
     pub new_email: String,
 }
 
-/// Proves the address that `token` was mailed to, and signs its owner in.
+/// Proves the address that the token was mailed to, and signs its owner in.
 ///
 /// A token that was mailed to somebody else than the signed-in caller is refused and stays good. Where
 /// the account was registered with different passwords, none of them opens it: a link to set one is mailed.
@@ -61,11 +72,11 @@ pub async fn verify(
     app: &App,
     client: &ClientInfo,
     caller: Option<&Actor>,
-    token: &str,
+    input: &VerifyEmailInput,
 ) -> Result<SignIn> {
     limits::take(app, Limit::Token, client, "").await?;
     let now = app.now();
-    let hash = TokenHash::of(token);
+    let hash = TokenHash::of(&input.token);
     let owner = caller.map(Actor::user_id);
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
@@ -89,7 +100,7 @@ pub async fn verify(
             verified: None,
             rehashed: None,
             remember_me: false,
-            delivery: TokenDelivery::Body,
+            delivery: input.token_delivery,
             device_token: None,
             attempt: None,
         };

@@ -64,7 +64,7 @@ await inBrowser('passkey', async (page, origin, seen) => {
   const code = await documented();
   await register(origin, EMAIL, 'Ada Lovelace');
   const { links } = await mailTo(origin, EMAIL);
-  await mutate(origin, 'verifyEmail', 'TokenInput', { token: links[0].split('token=')[1] }, '');
+  await mutate(origin, 'verifyEmail', 'VerifyEmailInput', { token: links[0].split('token=')[1] }, '');
   const cdp = await page.context().newCDPSession(page);
   await cdp.send('WebAuthn.enable');
   const phone = await authenticator(cdp, 'internal');

@@ -81,7 +81,7 @@ async function signInWithCookies(page, origin, { shows, write }) {
   await register(origin, email, 'Ada Lovelace');
   const { links } = await mailTo(origin, email);
   const token = links[0].split('token=')[1];
-  await mutate(origin, 'verifyEmail', 'TokenInput', { token }, 'result { __typename }');
+  await mutate(origin, 'verifyEmail', 'VerifyEmailInput', { token }, 'result { __typename }');
 
   const run = async (name, document, answer) => {
     await write('.graphiql-query-editor', document);

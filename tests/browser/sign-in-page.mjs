@@ -10,7 +10,7 @@ export async function open(origin, email, fullName) {
   const { links } = await mailTo(origin, email);
   const token = links[0].split('token=')[1];
   const selection = 'result { ... on SignedIn { accessToken } }';
-  const { result } = await mutate(origin, 'verifyEmail', 'TokenInput', { token }, selection);
+  const { result } = await mutate(origin, 'verifyEmail', 'VerifyEmailInput', { token }, selection);
   return serverTime(result.accessToken);
 }
 

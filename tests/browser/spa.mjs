@@ -94,18 +94,20 @@ await inBrowser('spa', async (page, origin, seen, another) => {
   assert.equal((await signIn(SERVER, ada)).__typename, 'EmailVerificationRequired');
   await look('verify');
   await press('Confirm my address');
-  await heading('Your address is confirmed');
+  await heading('Your profile');
+  await told('Your address is confirmed. Welcome, Ada Lovelace.');
   await focused('h1');
   await look('verified');
-  // The session that this opened is over: a new one is alone.
-  assert.equal((await signIn(SERVER, ada)).sessions.length, 1);
   await page.goto('about:blank');
   await page.goto(links[0]);
+  await sees('You are signed in as Ada Lovelace.');
   await press('Confirm my address');
   await page.getByRole('alert').waitFor();
   await focused('[role=alert]');
+  await look('verify-refused');
+  await press('Sign out');
+  await told('You are signed out.');
 
-  await page.getByRole('link', { name: 'Sign in' }).click();
   await signInAt(ada, 'Wrong-Horse-7');
   await page.getByRole('alert').waitFor();
   await focused('[role=alert]');

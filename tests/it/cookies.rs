@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::app::PASSWORD;
 use crate::harness::{Answer, TestApp};
+use crate::registration::{self, REGISTER};
 
 const LOGIN: &str = "mutation($password: String!, $remember: Boolean!) { login(input: { identifier: \"ada\", \
     password: $password, rememberMe: $remember, tokenDelivery: COOKIE }) { errors { code } \
@@ -129,6 +130,40 @@ async fn tokens_in_cookies_are_bound_to_host_and_tls_and_stand_in_no_body() {
         !attributes(&short)[0].contains("Max-Age"),
         "gone with the browser's session"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_proves_an_address_can_have_the_tokens_in_cookies() {
+    const VERIFY: &str = "mutation($token: String!) { verifyEmail(input: { token: $token, tokenDelivery: COOKIE }) { \
+        errors { code } result { ... on SignedIn { accessToken refreshToken user { email } } } } }";
+    let app = https().await;
+    app.gql(
+        REGISTER,
+        registration::input(&json!({ "email": "bob@example.org" })),
+    )
+    .await;
+    app.run_jobs().await;
+    let token = json!({ "token": app.mailed_token("bob@example.org").await });
+    let mut browser = Browser::new(&app);
+    // Another site would have the victim signed in as the one who sent the link.
+    let foreign = ("origin", "https://evil.example");
+    let refused = browser.send(VERIFY, token.clone(), &[foreign]).await;
+    assert_eq!(refused.codes(), ["FORBIDDEN"]);
+    assert!(browser.cookies.is_empty());
+    let verified = browser.send(VERIFY, token.clone(), &[OWN]).await;
+    assert_eq!(
+        verified.data("verifyEmail"),
+        &json!({ "errors": [], "result": {
+            "accessToken": null, "refreshToken": null, "user": { "email": "bob@example.org" } } })
+    );
+    assert_eq!(attributes(&verified).len(), 2);
+    let me = "{ me { email } }";
+    let me = browser.send(me, Value::Null, &[PREFLIGHT, OWN]).await;
+    assert_eq!(me.data("me/email"), "bob@example.org");
+    let mut again = Browser::new(&app);
+    let again = again.send(VERIFY, token, &[OWN]).await;
+    assert_eq!(again.data("verifyEmail/errors/0/code"), "TOKEN_REJECTED");
+    assert!(attributes(&again).is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -138,7 +138,13 @@ async fn mails_lead_to_pages_of_the_server_and_opening_one_uses_no_token_up() {
     app.register("ada").await;
     let token = mailed(&app, &address, "/verify-email").await;
     open(&app, "/verify-email", &token).await;
-    press(&app, "verifyEmail", "TokenInput", json!({ "token": token })).await;
+    press(
+        &app,
+        "verifyEmail",
+        "VerifyEmailInput",
+        json!({ "token": token }),
+    )
+    .await;
 
     let asked = json!({ "email": address });
     press(&app, "requestPasswordReset", "EmailInput", asked).await;

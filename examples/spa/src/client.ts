@@ -1,6 +1,6 @@
 // Requests to the server. The tokens lie in cookies that no script sees; an access token that is over is
 // renewed without anybody noticing.
-import { cacheExchange, Client, fetchExchange, mapExchange, stringifyDocument } from 'urql';
+import { cacheExchange, Client, fetchExchange, mapExchange } from 'urql';
 import { RefreshDocument } from './gql/graphql';
 
 const meta = document.querySelector<HTMLMetaElement>('meta[name="cardea"]');
@@ -10,16 +10,10 @@ const ENDPOINT = new URL('/graphql', SERVER).href;
 /** Sends the cookies along; without the header the server refuses them, for other sites cannot set it. */
 const WITH_COOKIES = { credentials: 'include', headers: { 'graphql-require-preflight': '1' } } as const;
 
-/** For a request that is not to be made as whoever is signed in here. */
-export function asStranger(accessToken?: string): RequestInit {
-  return { credentials: 'omit', headers: accessToken ? { authorization: `Bearer ${accessToken}` } : {} };
-}
-
 /** Where the session has ended the answer takes its cookies away, and what is sent again is sent by nobody. */
 async function refresh(): Promise<void> {
-  const headers = { ...WITH_COOKIES.headers, 'content-type': 'application/json' };
-  const body = JSON.stringify({ query: stringifyDocument(RefreshDocument) });
-  await fetch(ENDPOINT, { ...WITH_COOKIES, method: 'POST', headers, body });
+  const bare = new Client({ url: ENDPOINT, fetchOptions: WITH_COOKIES, preferGetMethod: false, exchanges: [fetchExchange] });
+  await bare.mutation(RefreshDocument, {});
 }
 
 let refreshing: Promise<void> | undefined;

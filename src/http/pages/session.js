@@ -9,8 +9,7 @@ async function ask(name, input) {
   // The access token is over: another one is to be had for the refresh token.
   const refreshed = await post('refreshToken', undefined, cookies);
   if (!refreshed) return null;
-  // Where the session has ended, this takes its cookies away.
-  if (refreshed.data?.refreshToken?.errors.length !== 0) await post('logout', undefined, cookies);
+  // Where the session has ended, that answer took its cookies away: what is sent again is sent by nobody.
   return post(name, input, cookies);
 }
 

@@ -88,8 +88,7 @@ impl TestApp {
     }
 
     pub async fn verify(&self, token: &str) -> Answer {
-        let document =
-            "mutation($input: TokenInput!) { verifyEmail(input: $input) { errors { code } } }";
+        let document = "mutation($input: VerifyEmailInput!) { verifyEmail(input: $input) { errors { code } } }";
         self.gql(document, input_token(token)).await
     }
 

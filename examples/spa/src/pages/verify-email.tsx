@@ -1,26 +1,24 @@
 import { useState } from 'react';
-import { useClient } from 'urql';
 import { useAct } from '../act';
-import { asStranger } from '../client';
 import { Form } from '../form';
-import { SignOutDocument, VerifyEmailDocument } from '../gql/graphql';
-import { Link, mailedToken, Page } from '../route';
+import { useFrame } from '../frame';
+import { VerifyEmailDocument } from '../gql/graphql';
+import { go, Link, mailedToken, Page } from '../route';
 
 /** Where the mailed link leads. It waits for a press of the button: mail programs open links by themselves. */
-export function VerifyEmail() {
+export function VerifyEmail({ signedInAs }: { signedInAs: string | undefined }) {
   const act = useAct();
-  const client = useClient();
+  const { changed, say } = useFrame();
   const [done, setDone] = useState(false);
 
   const confirm = async () => {
-    const stranger = { fetchOptions: asStranger() };
-    const { payload, refusals } = await act(VerifyEmailDocument, { token: mailedToken ?? '' }, stranger);
+    const { payload, refusals } = await act(VerifyEmailDocument, { token: mailedToken ?? '' });
     if (refusals) return refusals;
-    // The session that this opened has its tokens in the answer, where scripts see them: sign in for one in cookies.
-    if (payload.result?.__typename === 'SignedIn' && payload.result.accessToken) {
-      await client.mutation(SignOutDocument, {}, { fetchOptions: asStranger(payload.result.accessToken) });
-    }
-    return setDone(true);
+    // Whoever has a second factor proves it at the sign-in.
+    if (payload.result?.__typename !== 'SignedIn') return setDone(true);
+    go('/');
+    changed();
+    return say(`Your address is confirmed. Welcome, ${payload.result.user.fullName}.`);
   };
 
   if (done) {
@@ -41,6 +39,7 @@ export function VerifyEmail() {
   }
   return (
     <Page title="Confirm your address">
+      {signedInAs && <p>You are signed in as {signedInAs}. If the mail is for another account, sign out and open its link again.</p>}
       <p>One press of the button, and your account is open.</p>
       <Form action="Confirm my address" submit={confirm}>
         {null}

@@ -1,4 +1,5 @@
-//! The front end in `examples/spa`, built as its README says, in a real browser against the real server.
+//! The front end in `examples/spa`, built as its README says and with trusted documents, in a real browser against the
+//! real server.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -70,10 +71,17 @@ async fn the_example_front_end_takes_people_through_an_account_in_light_and_in_d
     let Some(chromium) = Chromium::found(&[]).await else {
         return;
     };
-    let build = || Scripts::built("examples/spa", &["schema.graphql"]);
+    let build = || Scripts::built_by("build:trusted", "examples/spa", &["schema.graphql"]);
     let Some(example) = tokio::task::spawn_blocking(build).await.expect("built") else {
         return;
     };
+    let documents = example.folder().join("src/gql/persisted-documents.json");
+    let assets = fs::read_dir(example.folder().join("dist/assets")).expect("built");
+    for asset in assets {
+        let content = fs::read(asset.expect("a file").path()).expect("read");
+        let content = String::from_utf8_lossy(&content);
+        assert!(!content.contains("mutation "), "the page has ids alone");
+    }
     // A name of this machine, the same for both: `127.0.0.1` would be another site.
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
@@ -83,6 +91,7 @@ async fn the_example_front_end_takes_people_through_an_account_in_light_and_in_d
         "--two-factor-required=roles".to_owned(),
         format!("--cors-origins={pages}"),
         format!("--verify-email-url={pages}/verify-email#token={{token}}"),
+        format!("--trusted-documents={}", documents.display()),
     ];
     let flags = flags.each_ref().map(String::as_str);
     let served = Served::at("localhost", &flags, Clock::fixed(start_of_time())).await;

@@ -21,14 +21,23 @@ impl Scripts {
     ///
     /// Blocks while npm works, and while another test installs the same.
     pub fn installed(folder: &str, others: &[&str]) -> Option<Self> {
-        let (scripts, _lock) = Self::locked(&Path::new("tests").join(folder), others)?;
+        let (scripts, _lock) = Self::locked("", &Path::new("tests").join(folder), others)?;
         Some(scripts)
     }
 
     /// The folder at `inner` after its `npm run build`, which runs where a file of it or of `others` has changed
     /// since the last time; otherwise as [`Scripts::installed`].
     pub fn built(inner: &str, others: &[&str]) -> Option<Self> {
-        let (scripts, _lock) = Self::locked(Path::new(inner), others)?;
+        Self::built_by("build", inner, others)
+    }
+
+    /// As [`Scripts::built`], by another script than `build`, in a copy of its own.
+    pub fn built_by(script: &str, inner: &str, others: &[&str]) -> Option<Self> {
+        let place = script
+            .strip_prefix("build")
+            .unwrap_or(script)
+            .replace(':', "");
+        let (scripts, _lock) = Self::locked(&place, Path::new(inner), others)?;
         let mut files = Vec::new();
         let root = sources();
         collect(&root.join(inner), &mut files);
@@ -50,17 +59,17 @@ impl Scripts {
             }
         }
         let mut command = Command::new(npm());
-        command.args(["run", "build"]);
+        command.args(["run", script]);
         let (status, printed) = run(command, &scripts.folder, "build", RUN_LIMIT);
         assert!(
             status.success(),
-            "npm run build failed in {inner}:\n{printed}"
+            "npm run {script} failed in {inner}:\n{printed}"
         );
         fs::write(stamp, state).expect("a file under target/");
         Some(scripts)
     }
 
-    fn locked(inner: &Path, others: &[&str]) -> Option<(Self, File)> {
+    fn locked(place: &str, inner: &Path, others: &[&str]) -> Option<(Self, File)> {
         for program in ["node", npm()] {
             let found = Command::new(program)
                 .arg("--version")
@@ -72,7 +81,9 @@ impl Scripts {
                 return None;
             }
         }
-        let copies = Path::new(env!("CARGO_TARGET_TMPDIR")).join("node");
+        let copies = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join("node")
+            .join(place);
         let folder = copies.join(inner);
         fs::create_dir_all(&folder).expect("a folder under target/");
         // Released when it is dropped; it holds between threads and between processes.

@@ -162,30 +162,32 @@ impl<T> OnConstraint<T> for diesel::QueryResult<T> {
 /// Reasons a mutation may refuse its input.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UserErrorCode {
-    /// The account is deactivated, locked or being erased.
+    /// The account is closed or being erased. Where its owner may open it again, a link for `reactivateAccount` was
+    /// mailed.
     AccountUnavailable,
-    /// Name or password is wrong. Which of the two is never said.
+    /// The password, or the name it came with, is wrong. Which of the two is never said.
     InvalidCredentials,
-    /// The value has the wrong form or length.
+    /// The value breaks a rule; `InvalidValueError` names it.
     InvalidValue,
     /// The thing named in the input does not exist or is not visible to the caller.
     NotFound,
-    /// The last holder of a role, or the caller's own account, may not be changed this way.
+    /// What must stay would go: the last administrator, the only way into an account, a compulsory second factor, a
+    /// role in use, or what ships with the server. Also for the caller's own account where a mutation is for those
+    /// of others.
     Protected,
     /// Refused for a reason not listed here.
     Rejected,
     /// Another object already uses the value.
     Taken,
-    /// The code or token is unknown, used up or past its end.
+    /// The code, token or passkey is wrong, unknown, used up or past its end.
     TokenRejected,
-    /// Too many tries; wait for `retryAfterSeconds`.
+    /// Too many tries of this caller, name, address or network; `TooManyAttemptsError` says how long to wait.
     TooManyAttempts,
 }
 
-/// Something about the input or the state of the account that the person in front
-/// of the screen can act on. Mutations return these in `errors`. Everything else
-/// (no session, no permission, rate limit, malformed request, server fault) arrives
-/// in the top-level `errors` list with `extensions.code`.
+/// Something about the input or the state of the account that the person in front of the screen can act on.
+/// Mutations return these in `errors`. Everything else (no session, no permission, a busy server, a malformed
+/// request, a server fault) arrives in the top-level `errors` list with `extensions.code`.
 #[derive(Interface, Clone, Debug, Serialize, Deserialize)]
 #[graphql(
     field(
@@ -213,20 +215,22 @@ pub enum UserError {
     General(GeneralError),
 }
 
-/// A value was refused by a rule that the client could have checked.
+/// A value was refused by a rule. A form with several bad values gets an error for each.
 #[derive(SimpleObject, Clone, Debug, Serialize, Deserialize)]
 pub struct InvalidValueError {
     /// Always `INVALID_VALUE`.
     pub code: UserErrorCode,
-    /// Largest accepted length or number, where the rule has one.
+    /// Largest accepted value, where the rule has one: characters (Unicode code points) of a text, elements of a
+    /// list, bytes of JSON.
     pub maximum: Option<i32>,
     /// One English sentence, safe to show.
     pub message: String,
-    /// Smallest accepted length or number, where the rule has one.
+    /// Smallest accepted value, where the rule has one; for `MINIMUM_AGE` in years.
     pub minimum: Option<i32>,
     /// Path of the argument at fault.
     pub path: Vec<String>,
-    /// Name of the rule, e.g. `LENGTH`, `FORMAT`, `REQUIRED`, `PASSWORD_DIGIT`.
+    /// Name of the rule, e.g. `LENGTH`, `FORMAT`, `REQUIRED`, `RANGE`, `LIST_LENGTH`, `PASSWORD_DIGIT`. New ones
+    /// may be added.
     pub rule: String,
 }
 

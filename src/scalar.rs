@@ -65,7 +65,8 @@ macro_rules! stored_as {
 pub struct DateTime(pub chrono::DateTime<Utc>);
 stored_as!(DateTime, chrono::DateTime<Utc>, sql_types::Timestamptz);
 
-/// An instant in UTC, RFC 3339, always with `Z` and at most microseconds.
+/// An instant, RFC 3339. Answers have it in UTC, always with `Z` and at most microseconds; inputs may have another
+/// offset.
 #[Scalar(specified_by_url = "https://scalars.graphql.org/andimarek/date-time")]
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -117,7 +118,8 @@ impl ScalarType for Date {
 pub struct Json(pub serde_json::Value);
 stored_as!(Json, serde_json::Value, sql_types::Jsonb);
 
-/// Free-form JSON of at most 16 KiB and 8 levels.
+/// Free-form JSON. As an input it has at most 16 KiB, written without spaces, and 8 levels, and its numbers lie
+/// between 1e-15 and 1e15 or are whole ones of 64 bits; answers may be larger.
 #[Scalar(
     name = "JSON",
     specified_by_url = "https://www.rfc-editor.org/rfc/rfc8259"

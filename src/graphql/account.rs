@@ -18,9 +18,11 @@ use crate::services::profile::{self, UpdateUserInput};
 /// Open or close.
 #[derive(InputObject)]
 pub struct UpdateUserStatusInput {
-    /// Open.
+    /// True opens the account, false closes it. An account whose owner was invited and has not chosen a password
+    /// yet cannot be opened (`REJECTED`).
     pub is_active: bool,
-    /// Kept with the account; at most 500 characters.
+    /// Kept in the audit trail, as `reason` in the `details` of the entry, and part of what the owner may export;
+    /// at most 500 characters.
     pub reason: Option<String>,
     /// The account.
     pub user_id: ID,
@@ -98,7 +100,8 @@ impl AccountMutation {
         Ok(Some(AccountPayload { errors, user }))
     }
 
-    /// Let somebody in again whom too many wrong passwords shut out.
+    /// Let somebody in again whom too many wrong passwords or codes shut out. Nobody unlocks an account that may do
+    /// what they may not.
     #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false, false))]
     async fn unlock_user(
         &self,

@@ -19,7 +19,8 @@ pub struct EraseUserInput {
     /// Skip the grace period.
     #[graphql(default = false)]
     pub immediately: bool,
-    /// Kept in the audit trail, where nobody can read it any more once the account is erased; at most 500 characters.
+    /// Kept in the audit trail, as `reason` in the `details` of the entry, where nobody can read it any more once
+    /// the account is erased; at most 500 characters.
     pub reason: Option<String>,
     /// The account.
     pub user_id: ID,

@@ -45,10 +45,11 @@ pub struct PasswordExpired {
     reset_token: String,
 }
 
-/// The password was right, but the address must be proved first.
+/// What was proved is right, but the address must be proved first: with the token of the mailed link
+/// (`verifyEmail`). `resendVerification` mails another.
 #[derive(SimpleObject)]
 pub struct EmailVerificationRequired {
-    /// When another mail may be asked for.
+    /// From when on `resendVerification` may mail another link; the present instant where it may at once.
     resend_available_at: DateTime,
 }
 
@@ -77,8 +78,9 @@ pub struct SignedIn {
     refresh_token: Option<String>,
     /// The session that was opened or kept alive.
     session: Session,
-    /// A second factor is compulsory for this account, and the session has proved none: it can set one up
-    /// (`enableTwoFactor`), and nothing else; other fields fail with the code `TWO_FACTOR_REQUIRED`.
+    /// A second factor is compulsory for this account, and the session has proved none. It can set one up
+    /// (`enableTwoFactor`, `startPasskeyRegistration`) or prove it (`reauthenticate`); until then other fields fail
+    /// with the code `TWO_FACTOR_REQUIRED`.
     two_factor_owed: bool,
     /// The account.
     user: User,
@@ -98,7 +100,7 @@ pub struct SignInPayload {
 pub struct RegisterPayload {
     /// Why no account was opened; empty on success.
     errors: Vec<UserError>,
-    /// Null when the address must be proved first, which is the rule.
+    /// Always null: the address must be proved first, by `verifyEmail` with the mailed token.
     result: Option<SignInResult>,
 }
 

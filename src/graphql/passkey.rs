@@ -28,7 +28,7 @@ impl Passkey {
         Kind::Passkey.id(self.id)
     }
 
-    /// When somebody last signed in with it; null while nobody did.
+    /// When somebody last signed in or confirmed their identity with it; null while nobody did.
     async fn last_used_at(&self) -> Option<DateTime> {
         self.last_used_at
     }
@@ -146,7 +146,8 @@ impl PasskeyMutation {
         Ok(Some(PasskeyPayload::new(renamed, errors)))
     }
 
-    /// Remove a passkey of the caller. Refused when it is the only way in. The owner is told by mail.
+    /// Remove a passkey of the caller. Refused with `PROTECTED` when it is the only way in, or the only second
+    /// factor where one is compulsory. The owner is told by mail.
     #[graphql(directive = requires_session::apply(true, false))]
     async fn remove_passkey(
         &self,

@@ -24,7 +24,7 @@ impl Permission {
         Kind::Permission.id(self.id)
     }
 
-    /// Checked by this server; it can be neither renamed nor deleted.
+    /// Ships with the server; it cannot be deleted.
     async fn is_system(&self) -> bool {
         self.is_system
     }

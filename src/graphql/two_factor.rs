@@ -107,8 +107,9 @@ impl TwoFactorMutation {
         Ok(Some(RecoveryCodesPayload::new(made, errors)))
     }
 
-    /// Switch the second factor off; the input proves anew who asks. Other sessions end. Refused where one
-    /// is compulsory.
+    /// Switch the second factor off: the authenticator app and the recovery codes are forgotten, passkeys stay. The
+    /// input proves anew who asks. Other sessions end, trusted devices are forgotten, and the owner is told by
+    /// mail. Refused with `PROTECTED` where one is compulsory and the account has no passkey.
     #[graphql(directive = requires_session::apply(false, false), directive = cost::apply(20))]
     async fn disable_two_factor(
         &self,

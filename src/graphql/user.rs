@@ -183,7 +183,7 @@ impl User {
             .map(|names| Some(names.unwrap_or_default()))
     }
 
-    /// What the server has learned about the person's taste; null until it was first written.
+    /// What was learned about the person's taste; null until it was first written.
     #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true, false))]
     async fn personalization(&self, ctx: &Context<'_>) -> Result<Option<Personalization>> {
         ctx.loaders().one(PersonalizationOf(self.id)).await
@@ -245,7 +245,8 @@ impl User {
         ctx.loaders().one(TwoFactorOf(self.id)).await
     }
 
-    /// When anything about the account last changed.
+    /// When status, address, password, names, profile or coaching dates of the account last changed, or its erasure
+    /// was asked for or called off. Background, roles and second factors do not count.
     async fn updated_at(&self) -> DateTime {
         self.updated_at
     }
@@ -353,7 +354,8 @@ pub struct UserQuery;
 
 #[Object]
 impl UserQuery {
-    /// The signed-in account; null without a session.
+    /// The signed-in account; null without a session, and while the session lacks a compulsory second factor
+    /// (`viewer.twoFactorOwed`).
     #[graphql(directive = public::apply())]
     async fn me(&self, ctx: &Context<'_>) -> Result<Option<User>> {
         match ctx.caller().requester().signed_in() {

@@ -29,12 +29,12 @@ impl Viewer {
         Ok(names.into_iter().map(holds).collect())
     }
 
-    /// Whether somebody is signed in.
+    /// Whether somebody is signed in; false while `twoFactorOwed`.
     async fn is_authenticated(&self) -> bool {
         self.actor.is_some()
     }
 
-    /// Names of all permissions that the caller's roles add up to, sorted.
+    /// Names of all permissions that the caller's roles add up to, sorted; empty while nobody is signed in.
     async fn permissions(&self) -> &[String] {
         self.actor
             .as_ref()
@@ -42,7 +42,7 @@ impl Viewer {
             .unwrap_or_default()
     }
 
-    /// The session that makes this request; null without one.
+    /// The session that makes this request; null without one, and while `twoFactorOwed`.
     async fn session(&self, ctx: &Context<'_>) -> Result<Option<Session>> {
         match &self.actor {
             Some(actor) => ctx.loaders().one(SessionById(actor.session_id())).await,
@@ -50,13 +50,14 @@ impl Viewer {
         }
     }
 
-    /// The session lacks a second factor that is compulsory for its account. It can set one up or prove it
-    /// and is nobody to everything else.
+    /// There is a session, but it lacks a second factor that is compulsory for its account. It can set one up
+    /// (`enableTwoFactor`, `startPasskeyRegistration`) or prove it (`reauthenticate`), and is nobody to everything
+    /// else.
     async fn two_factor_owed(&self) -> bool {
         self.two_factor_owed
     }
 
-    /// The signed-in account; null without a session.
+    /// The signed-in account; null without a session, and while `twoFactorOwed`.
     async fn user(&self, ctx: &Context<'_>) -> Result<Option<User>> {
         match &self.actor {
             Some(actor) => ctx.loaders().one(UserById(actor.user_id())).await,

@@ -16,7 +16,7 @@ text_enum! {
     pub enum AuditAction {
         /// Something was asked for that the caller may not do or read.
         AccessDenied = "access_denied",
-        /// The account was opened.
+        /// The account was opened; as a failure, somebody tried to register with its address.
         AccountCreated = "account_created",
         /// The account was closed.
         AccountDeactivated = "account_deactivated",
@@ -38,7 +38,7 @@ text_enum! {
         ErasureCancelled = "erasure_cancelled",
         /// The erasure of the account was asked for.
         ErasureRequested = "erasure_requested",
-        /// Somebody who signs in has proved one thing, and is asked for another.
+        /// Somebody who signs in has proved one thing, and is asked for another, or for a new password.
         FirstFactorProved = "first_factor_proved",
         /// The owner was warned that the account is not used.
         InactivityWarned = "inactivity_warned",
@@ -96,7 +96,7 @@ text_enum! {
         TwoFactorDisabled = "two_factor_disabled",
         /// The second factor was switched on, or its device replaced.
         TwoFactorEnabled = "two_factor_enabled",
-        /// An administrator took the second factor off.
+        /// The second factor was taken off by an administrator, or when a change of the address was undone.
         TwoFactorReset = "two_factor_reset",
         /// Accounts were taken in from elsewhere, or it was tried whether they can be.
         UsersImported = "users_imported",

@@ -9,20 +9,20 @@ use crate::db::Conn;
 use crate::scalar::DateTime;
 use crate::schema::{permissions, role_permissions, roles, user_roles};
 
-/// The rights that this server itself checks. Applications add their own by name.
+/// The rights that ship with the server. Applications add their own by name.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SystemPermission {
-    /// `admin:system`: roles, audit trail, settings.
+    /// `admin:system`: change roles and permissions, read the audit trail and the sign-in statistics.
     AdminSystem,
-    /// `admin:users`: create, deactivate and import accounts, hand out roles.
+    /// `admin:users`: open, close, erase and import accounts, end sessions, see how people sign in, hand out roles.
     AdminUsers,
-    /// `read:all`: read any account.
+    /// `read:all`: read any account; find and list accounts.
     ReadAll,
-    /// `read:own`: read the caller's own account.
+    /// `read:own`: read the caller's own account. For applications: this server lets every session do so.
     ReadOwn,
-    /// `write:all`: change any account.
+    /// `write:all`: change names, profile and personalization of any account, and its coaching dates.
     WriteAll,
-    /// `write:own`: change the caller's own account.
+    /// `write:own`: change names, profile, background and personalization of the caller's own account.
     WriteOwn,
 }
 

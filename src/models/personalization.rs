@@ -9,7 +9,7 @@ use crate::db::Conn;
 use crate::scalar::DateTime;
 use crate::schema::personalizations;
 
-/// What the server has learned about the person's taste.
+/// What was learned about the person's taste, as applications wrote it.
 #[derive(HasQuery, SimpleObject, Clone, Debug)]
 #[diesel(table_name = personalizations)]
 pub struct Personalization {
@@ -20,7 +20,7 @@ pub struct Personalization {
     pub recommended_content: Vec<String>,
     /// Categories in order of preference.
     pub preferred_categories: Vec<String>,
-    /// When the fields beside this one were last computed.
+    /// When `updatePersonalization` last wrote the fields beside this one.
     pub last_personalization_update: Option<DateTime>,
 }
 

@@ -80,11 +80,12 @@ pub struct Profile {
     pub preferred_coaching_style: Option<CoachingStyle>,
     /// How often the person wants to meet.
     pub session_frequency: Option<SessionFrequency>,
-    /// Send notices by mail.
+    /// Applications may send notices by mail. This server keeps the wish; its own mails about the account go out
+    /// all the same.
     pub email_notifications: bool,
-    /// Send notices to devices.
+    /// Applications may send notices to devices.
     pub push_notifications: bool,
-    /// How often notices are bundled.
+    /// How often applications bundle notices.
     pub notification_frequency: NotificationFrequency,
     /// Colour scheme.
     pub theme: Theme,

@@ -16,19 +16,21 @@ use crate::schema::{passkeys, sessions, spent_refresh_tokens, two_factor_secrets
 text_enum! {
     /// Why a session ended.
     pub enum SessionEndReason {
-        /// An administrator ended it.
+        /// An administrator ended it, closed the account or has it erased; or nobody used the account for so long
+        /// that it was closed.
         Admin = "admin",
         /// The account has as many sessions as it may, and newer ones took its place.
         Displaced = "displaced",
-        /// The person signed out.
+        /// The person signed out, of this session or of all (`logoutAll`).
         Logout = "logout",
         /// The password was changed or reset.
         PasswordChanged = "password_changed",
-        /// Its refresh token was used twice.
+        /// Its refresh token was used twice: somebody may hold a copy of it.
         ReuseDetected = "reuse_detected",
         /// The second factor was switched on, replaced or taken off.
         TwoFactorChanged = "two_factor_changed",
-        /// The person ended it from elsewhere.
+        /// The person ended it from elsewhere, moved the account to another address, closed it or asked for its
+        /// erasure.
         User = "user",
     }
 }

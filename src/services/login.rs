@@ -35,7 +35,8 @@ pub struct LoginInput {
     /// The password.
     #[graphql(secret)]
     pub password: String,
-    /// Keep the session for 30 days instead of 24 hours.
+    /// Keep the session for 30 days instead of 24 hours, unless the operator says otherwise; `Session.expiresAt`
+    /// tells.
     #[graphql(default = false)]
     pub remember_me: bool,
     /// How the tokens come back.

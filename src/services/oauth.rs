@@ -61,7 +61,8 @@ pub struct FinishInput {
     pub iss: Option<String>,
     /// As in `startOAuthSignIn`.
     pub provider: String,
-    /// Keep the session for 30 days instead of 24 hours.
+    /// Keep the session for 30 days instead of 24 hours, unless the operator says otherwise; `Session.expiresAt`
+    /// tells.
     #[graphql(default = false)]
     pub remember_me: bool,
     /// The parameter `state` with which the provider sent the browser back; compared where it is given.

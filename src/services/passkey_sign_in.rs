@@ -40,7 +40,8 @@ pub struct FinishPasskeySignInInput {
     pub challenge_token: String,
     /// The answer; an object.
     pub credential: Json,
-    /// Keep the session for 30 days instead of 24 hours. As a second step, what the first one said counts.
+    /// Keep the session for 30 days instead of 24 hours, unless the operator says otherwise; `Session.expiresAt`
+    /// tells. As a second step, what the first one said counts.
     #[graphql(default = false)]
     pub remember_me: bool,
     /// How the tokens come back. As a second step, what the first one said counts.

@@ -35,7 +35,7 @@ pub struct UpdateProfileInput {
     pub birth_date: MaybeUndefined<Date>,
     /// What the person wants out of coaching; an object.
     pub coaching_goals: MaybeUndefined<Json>,
-    /// Send notices by mail; `true` by default.
+    /// Applications may send notices by mail; `true` by default.
     pub email_notifications: MaybeUndefined<bool>,
     /// Given name, at most 150 characters.
     pub first_name: MaybeUndefined<String>,
@@ -45,13 +45,13 @@ pub struct UpdateProfileInput {
     pub language: MaybeUndefined<String>,
     /// Family name, at most 150 characters.
     pub last_name: MaybeUndefined<String>,
-    /// How often notices are bundled; `DAILY` by default.
+    /// How often applications bundle notices; `DAILY` by default.
     pub notification_frequency: MaybeUndefined<NotificationFrequency>,
     /// An object, merged key by key: a null in it removes the key. Null instead of an object removes all.
     pub preferences: MaybeUndefined<Json>,
     /// Tone the coach should take.
     pub preferred_coaching_style: MaybeUndefined<CoachingStyle>,
-    /// Send notices to devices; `true` by default.
+    /// Applications may send notices to devices; `true` by default.
     pub push_notifications: MaybeUndefined<bool>,
     /// How often the person wants to meet.
     pub session_frequency: MaybeUndefined<SessionFrequency>,

@@ -29,7 +29,8 @@ pub struct ImportUsersInput {
     /// The same key within 24 hours returns the first answer again; at most 255 characters. A dry run leaves it
     /// alone.
     pub idempotency_key: Option<String>,
-    /// At most 500.
+    /// Between 1 and 500. With a request of at most 64 KiB, which is the limit unless the operator says otherwise,
+    /// some 200 with hashes fit.
     pub rows: Vec<ImportUserRow>,
 }
 

@@ -162,8 +162,7 @@ impl<T> OnConstraint<T> for diesel::QueryResult<T> {
 /// Reasons a mutation may refuse its input.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UserErrorCode {
-    /// The account is closed or being erased. Where its owner may open it again, a link for `reactivateAccount` was
-    /// mailed.
+    /// The account is closed or being erased. Where its owner may open it again, a link was mailed.
     AccountUnavailable,
     /// The password, or the name it came with, is wrong. Which of the two is never said.
     InvalidCredentials,
@@ -171,9 +170,7 @@ pub enum UserErrorCode {
     InvalidValue,
     /// The thing named in the input does not exist or is not visible to the caller.
     NotFound,
-    /// What must stay would go: the last administrator, the only way into an account, a compulsory second factor, a
-    /// role in use, or what ships with the server. Also for the caller's own account where a mutation is for those
-    /// of others.
+    /// What must stay would go, e.g. the last administrator or the only way in; or it is the caller's own account.
     Protected,
     /// Refused for a reason not listed here.
     Rejected,
@@ -181,7 +178,7 @@ pub enum UserErrorCode {
     Taken,
     /// The code, token or passkey is wrong, unknown, used up or past its end.
     TokenRejected,
-    /// Too many tries of this caller, name, address or network; `TooManyAttemptsError` says how long to wait.
+    /// Too many tries; wait for `TooManyAttemptsError.retryAfterSeconds`.
     TooManyAttempts,
 }
 

@@ -15,23 +15,23 @@ use crate::services::email::TokenInput;
 use crate::services::invitation::{self, CreateUserInput};
 use crate::services::profile::{self, UpdateUserInput};
 
-/// Open or close.
+/// An account to open or close.
 #[derive(InputObject)]
 pub struct UpdateUserStatusInput {
-    /// True opens the account, false closes it. An account whose owner was invited and has not chosen a password
-    /// yet cannot be opened (`REJECTED`).
+    /// True opens a closed or pending account, false closes it. One whose owner was invited and has not chosen a
+    /// password yet cannot be opened (`REJECTED`).
     pub is_active: bool,
     /// Kept in the audit trail, as `reason` in the `details` of the entry, and part of what the owner may export;
     /// at most 500 characters.
     pub reason: Option<String>,
-    /// The account.
+    /// Id of the account.
     pub user_id: ID,
 }
 
 /// An account.
 #[derive(InputObject)]
 pub struct UserIdInput {
-    /// Its id.
+    /// Id of the account.
     pub user_id: ID,
 }
 
@@ -41,8 +41,8 @@ pub struct AccountMutation;
 
 #[Object]
 impl AccountMutation {
-    /// Close the caller's own account until it is reactivated by the link that is mailed. Every session
-    /// ends.
+    /// Close the caller's own account. Every session ends. A link that opens it again (`reactivateAccount`) is
+    /// mailed, and mailed anew to who signs in while it is closed. `PROTECTED` for the last administrator.
     #[graphql(directive = requires_session::apply(true, false), directive = cost::apply(50))]
     async fn deactivate_account(
         &self,
@@ -54,7 +54,9 @@ impl AccountMutation {
         Ok(Some(AccountPayload { errors, user }))
     }
 
-    /// Open a closed account again with the mailed token. What an administrator closed stays closed.
+    /// Open a closed account again with the mailed token, good once and for 24 hours unless the operator says
+    /// otherwise; an erasure that was asked for is called off. It signs nobody in: `login` follows. What an
+    /// administrator closed stays closed.
     #[graphql(directive = public::apply())]
     async fn reactivate_account(
         &self,
@@ -68,8 +70,9 @@ impl AccountMutation {
         Ok(Some(AccountPayload { errors, user }))
     }
 
-    /// Open an account for someone else. It has no password until the person chooses one through the link that
-    /// is mailed, which proves the address.
+    /// Open an account for someone else. It has no password until the person chooses one through the link that is
+    /// mailed, which proves the address; its token is for `resetPassword`, good once and for 72 hours unless the
+    /// operator says otherwise. `resendVerification` mails another.
     #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false, true))]
     async fn create_user(
         &self,
@@ -86,8 +89,8 @@ impl AccountMutation {
         Ok(Some(AccountPayload { errors, user }))
     }
 
-    /// Change somebody else's account, or the own one. A field left out stays; null clears it. Nobody changes
-    /// an account that may do what they may not.
+    /// Change names, profile and coaching dates of somebody else's account, or of the own one: all that is given,
+    /// or nothing. A field left out stays; null clears it. Nobody changes an account that may do what they may not.
     #[graphql(directive = requires_permission::apply(SystemPermission::WriteAll, false, true))]
     async fn update_user(
         &self,
@@ -113,7 +116,9 @@ impl AccountMutation {
         Ok(Some(AccountPayload { errors, user }))
     }
 
-    /// Open or close an account. Closing ends its sessions.
+    /// Open or close somebody else's account. Closing ends its sessions, and only an administrator opens it again;
+    /// opening calls an erasure off. Its owner is told by mail when it is closed or opened again. Nobody opens or
+    /// closes an account that may do what they may not. `PROTECTED` for the last administrator.
     #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false, false))]
     async fn update_user_status(
         &self,

@@ -18,7 +18,7 @@ use crate::scalar::{DateTime, Json};
 use crate::services::audit::Origin;
 use crate::services::audit_trail::{self, Page, PageRequest};
 
-/// An entry of the audit trail. Entries are never changed.
+/// An entry of the audit trail. Entries are never changed, and kept for 24 months unless the operator says otherwise.
 #[Object]
 impl AuditEvent {
     /// What was done.
@@ -32,7 +32,8 @@ impl AuditEvent {
         account(ctx, self.actor_id).await
     }
 
-    /// Facts that differ for each action; an object. Secrets are never among them.
+    /// Facts that differ for each action; an object. Secrets are never among them; `reason`, where one was given,
+    /// is for holders of `admin:system`.
     async fn details(&self, ctx: &Context<'_>) -> Result<Json> {
         // The reason that was given is for those who look after the installation.
         let reason = self.reason.is_some() && sees_all(ctx);
@@ -51,7 +52,7 @@ impl AuditEvent {
         Kind::AuditEvent.id(self.id)
     }
 
-    /// Address of the client; null where none was involved, for erased accounts, and in the caller's own
+    /// IP address of the client; null where none was involved, for erased accounts, and in the caller's own
     /// activity where somebody else did it who had proved who they are.
     async fn ip_address(&self, ctx: &Context<'_>) -> Result<Option<String>> {
         Ok(origin(ctx, self).await?.map(|origin| origin.ip))
@@ -62,12 +63,12 @@ impl AuditEvent {
         self.occurred_at
     }
 
-    /// How it ended.
+    /// How it ended: done, failed, or not allowed.
     async fn outcome(&self) -> AuditOutcome {
         self.outcome
     }
 
-    /// Ties the entry to log lines and to `extensions.requestId` of errors; null where no request did it.
+    /// Ties the entry to log lines and to `extensions.requestId` of server faults; null where no request did it.
     async fn request_id(&self) -> Option<&str> {
         self.request_id.as_deref()
     }
@@ -124,7 +125,7 @@ async fn origin(ctx: &Context<'_>, event: &AuditEvent) -> Result<Option<Origin>>
 pub struct AuditEventConnection {
     /// The entries with their cursors.
     edges: Vec<AuditEventEdge>,
-    /// The entries.
+    /// The entries without their cursors.
     nodes: Vec<AuditEvent>,
     /// Where the page lies within the list.
     page_info: PageInfo,
@@ -139,19 +140,19 @@ pub struct AuditEventEdge {
     node: AuditEvent,
 }
 
-/// All conditions given must hold.
+/// Which entries of the audit trail; all conditions given must hold.
 #[derive(InputObject, Clone, Default)]
 #[graphql(name = "AuditEventFilter")]
 pub struct AuditEventFilterInput {
     /// Any of these actions.
     pub actions: Option<Vec<AuditAction>>,
-    /// Done by this account.
+    /// Done by the account with this id.
     pub actor_id: Option<ID>,
     /// When it was done.
     pub occurred_at: Option<DateTimeRange>,
     /// Any of these outcomes.
     pub outcomes: Option<Vec<AuditOutcome>>,
-    /// Done to this account.
+    /// Done to the account with this id.
     pub subject_id: Option<ID>,
 }
 
@@ -248,7 +249,7 @@ pub struct AuditQuery;
 
 #[Object]
 impl AuditQuery {
-    /// The audit trail, the newest entry first; 20 entries a page unless asked otherwise, at most 100.
+    /// The audit trail, the newest entry first; 20 a page unless `first` or `last` asks otherwise, at most 100.
     #[graphql(
         directive = requires_permission::apply(SystemPermission::AdminSystem, false, false),
         directive = list_size::apply(20, page_arguments()),

@@ -16,8 +16,12 @@ pub struct EmailMutation;
 
 #[Object]
 impl EmailMutation {
-    /// Prove the new address and switch to it; other sessions end, and the address before is told, with
-    /// a link that undoes it. Its token is taken here, too, and ends every session.
+    /// Prove the new address with the mailed token and switch to it; other sessions end, and the address before is
+    /// told, with a link that undoes it for 7 days unless the operator says otherwise.
+    ///
+    /// The token of that link is taken here, too. It takes the address back, ends every session, and removes the
+    /// password, the passkeys, linked providers and a second factor that was set up lately; a link to set a
+    /// password is mailed.
     #[graphql(directive = public::apply())]
     async fn confirm_email_change(
         &self,
@@ -31,8 +35,9 @@ impl EmailMutation {
         Ok(Some(AccountPayload { errors, user }))
     }
 
-    /// Mail a token to the new address; the old one stays until it is confirmed. A later request
-    /// replaces an earlier one.
+    /// Mail a link to the new address; its token is for `confirmEmailChange`, good once and for 24 hours unless the
+    /// operator says otherwise. The old address stays until then. A later request replaces an earlier one. The
+    /// answer is the same for an address that is in use, whose owner is told.
     #[graphql(directive = requires_session::apply(true, false), directive = cost::apply(20))]
     async fn request_email_change(
         &self,

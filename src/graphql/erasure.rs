@@ -16,13 +16,13 @@ use crate::services::erasure::{self, Order};
 /// Whom to erase.
 #[derive(InputObject)]
 pub struct EraseUserInput {
-    /// Skip the grace period.
+    /// Erase at once, without the grace period.
     #[graphql(default = false)]
     pub immediately: bool,
     /// Kept in the audit trail, as `reason` in the `details` of the entry, where nobody can read it any more once
     /// the account is erased; at most 500 characters.
     pub reason: Option<String>,
-    /// The account.
+    /// Id of the account.
     pub user_id: ID,
 }
 
@@ -42,15 +42,17 @@ pub struct ErasureMutation;
 
 #[Object]
 impl ErasureMutation {
-    /// Call off an erasure that was asked for. Too late once its moment has come.
+    /// Call off an erasure that was asked for; where none was, nothing changes. Too late (`ACCOUNT_UNAVAILABLE`)
+    /// once its moment, `User.erasesAt`, has come.
     #[graphql(directive = requires_session::apply(false, false))]
     async fn cancel_erasure(&self, ctx: &Context<'_>) -> Result<Option<AccountPayload>> {
         let (user, errors) = settle(ctx, erasure::call_off(ctx.app(), ctx.actor()?).await)?;
         Ok(Some(AccountPayload { errors, user }))
     }
 
-    /// Erase the caller's own account for good after a grace period. Every other session ends at once. Asked for
-    /// twice, the first moment holds.
+    /// Erase the caller's own account for good after a grace period, 30 days unless the operator says otherwise.
+    /// Until then its owner can sign in and call it off (`cancelErasure`). Every other session ends at once. Asked
+    /// for twice, the first moment holds. `PROTECTED` for the last administrator.
     #[graphql(directive = requires_session::apply(true, false), directive = cost::apply(50))]
     async fn erase_account(
         &self,
@@ -66,8 +68,10 @@ impl ErasureMutation {
         Ok(Some(EraseAccountPayload { erases_at, errors }))
     }
 
-    /// Erase somebody's account, at once or after the grace period. Its sessions end at once. Asked for twice, the
-    /// first moment holds, unless it is to be at once. Nobody erases an account that may do what they may not.
+    /// Erase somebody else's account, at once or after the grace period, 30 days unless the operator says
+    /// otherwise; one that waits for its address to be proved, always at once. Its sessions end at once. Asked for
+    /// twice, the first moment holds, unless it is to be at once. Nobody erases an account that may do what they
+    /// may not.
     #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false, true))]
     async fn erase_user(
         &self,

@@ -25,7 +25,7 @@ pub struct ExportMutation;
 
 #[Object]
 impl ExportMutation {
-    /// Collect everything stored about the caller.
+    /// Collect everything stored about the caller in one document, at most ten times an hour.
     #[graphql(directive = requires_session::apply(true, false), directive = cost::apply(200))]
     async fn export_my_data(&self, ctx: &Context<'_>) -> Result<Option<ExportMyDataPayload>> {
         let (data, errors) = settle(ctx, export::mine(ctx.app(), ctx.actor()?).await)?;

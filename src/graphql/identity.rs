@@ -15,7 +15,7 @@ use crate::services::identity::{self, UnlinkAccountInput};
 /// A sign-in provider tied to an account.
 #[Object(name = "LinkedAccount")]
 impl Identity {
-    /// Name or address that the provider shows for the person.
+    /// Name or address that the provider shows for the person; null where it shows none.
     async fn display_name(&self) -> Option<&str> {
         self.display_name.as_deref()
     }
@@ -30,7 +30,7 @@ impl Identity {
         self.linked_at
     }
 
-    /// Slug from `authOptions.providers`.
+    /// Slug of the provider, as in `authOptions.providers`.
     async fn provider(&self) -> &str {
         &self.provider
     }
@@ -42,7 +42,8 @@ pub struct IdentityMutation;
 
 #[Object]
 impl IdentityMutation {
-    /// Untie a provider. Refused when it is the only way in.
+    /// Untie a provider from the caller's account. Refused with `PROTECTED` when it is the only way in. The owner
+    /// is told by mail.
     #[graphql(directive = requires_session::apply(true, false))]
     async fn unlink_account(
         &self,

@@ -30,8 +30,8 @@ pub struct ImportMutation;
 impl ImportMutation {
     /// Open or update up to 500 accounts at once, or only try it. Rows that fail are told of, and the others are
     /// taken in. An account that is there keeps what it has: a row adds names, birth date and roles that it lacks,
-    /// and never touches its password, address, UUID or state. Nobody is mailed. Rows with a password hash, a proved
-    /// address or a UUID need `admin:system`, too: they say who somebody is.
+    /// and never touches its password, address, UUID or state. Nobody is mailed. Rows with a password hash, a
+    /// proved address or a UUID need `admin:system`, too: they say who somebody is. At most 120 calls an hour.
     #[graphql(
         directive = requires_permission::apply(SystemPermission::AdminUsers, false, true),
         directive = cost::apply(200),

@@ -91,7 +91,7 @@ pub struct SignedIn {
 pub struct SignInPayload {
     /// Why it did not succeed; empty on success.
     pub errors: Vec<UserError>,
-    /// Null exactly when `errors` is not empty.
+    /// What the step led to; null exactly when `errors` is not empty.
     pub result: Option<SignInResult>,
 }
 
@@ -184,8 +184,11 @@ pub struct LoginMutation;
 
 #[Object]
 impl LoginMutation {
-    /// Sign in with a password. A wrong name and a wrong password are answered alike
-    /// and in the same time.
+    /// Sign in with a password. A wrong name and a wrong password are answered alike and in the same time
+    /// (`INVALID_CREDENTIALS`); a closed account is told only to who knows its password (`ACCOUNT_UNAVAILABLE`).
+    ///
+    /// The result says what follows: with `TwoFactorRequired` `verifyTwoFactor` or `startPasskeySignIn`, with
+    /// `EmailVerificationRequired` `verifyEmail` or `resendVerification`, with `PasswordExpired` `resetPassword`.
     #[graphql(directive = public::apply(), directive = cost::apply(50))]
     async fn login(
         &self,
@@ -201,8 +204,9 @@ impl LoginMutation {
         Ok(Some(SignInPayload { errors, result }))
     }
 
-    /// Open an account. Whether the mail address is already in use is told to its
-    /// owner by mail, never to the caller.
+    /// Open an account and mail a link that proves its address; its token is for `verifyEmail`. Until then the
+    /// account is `PENDING`, and its password signs nobody in. An address that is in use is answered alike: its
+    /// owner is told by mail, never the caller. A user name in use is told (`TAKEN`).
     #[graphql(directive = public::apply(), directive = cost::apply(50))]
     async fn register(
         &self,
@@ -219,7 +223,9 @@ impl LoginMutation {
         }))
     }
 
-    /// Mail the verification token again, at most once a minute.
+    /// Mail another link that proves the address; the one before is void. The answer is the same whether or not an
+    /// account waits for it. One mail a minute and five an hour to an address, unless the operator says otherwise;
+    /// beyond that `TOO_MANY_ATTEMPTS`.
     #[graphql(directive = public::apply(), directive = cost::apply(20))]
     async fn resend_verification(
         &self,
@@ -233,7 +239,9 @@ impl LoginMutation {
         Ok(Some(RequestPayload::new(accepted.is_some(), errors)))
     }
 
-    /// Prove a mail address with the mailed token, and sign in.
+    /// Prove the address with the mailed token, good once and for 24 hours unless the operator says otherwise, and
+    /// sign in. The tokens come in the answer, never in cookies, and `TwoFactorRequired` may come in their place. A
+    /// signed-in caller can use a token of their own account only.
     #[graphql(directive = public::apply())]
     async fn verify_email(
         &self,

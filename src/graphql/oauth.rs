@@ -29,10 +29,12 @@ pub struct OAuthMutation;
 
 #[Object]
 impl OAuthMutation {
-    /// Second half of a sign-in with a provider, in the tab in which the first half ran: with the
-    /// parameters `code`, `state` (as `returnedState`) and `iss` of the page that the provider sent the
-    /// browser back to. Where the provider was to be tied to the caller's account, it is, the same
-    /// account must still be signed in, and a session of its own is opened as for a sign-in.
+    /// Second half of a sign-in with a provider, in the tab in which the first half ran: with the parameters
+    /// `code`, `state` (as `returnedState`) and `iss` of the page that the provider sent the browser back to. An
+    /// address that the provider vouches for leads to its account, or opens one where registration is open.
+    ///
+    /// With `link` in the first half the provider is tied to the caller's account instead: the same account must
+    /// still be signed in. A new session is opened here, too.
     #[graphql(name = "finishOAuthSignIn", directive = public::apply())]
     async fn finish_oauth_sign_in(
         &self,
@@ -50,8 +52,8 @@ impl OAuthMutation {
     }
 
     /// First half of a sign-in with a provider: the address to send the browser to, and a secret for
-    /// the second half. A browser that comes back from the provider without that secret did not begin
-    /// here; nobody else's sign-in can be foisted on it.
+    /// `finishOAuthSignIn`. A browser that comes back from the provider without that secret did not begin here;
+    /// nobody else's sign-in can be foisted on it.
     #[graphql(name = "startOAuthSignIn", directive = public::apply())]
     async fn start_oauth_sign_in(
         &self,

@@ -15,16 +15,17 @@ pub const DEFAULT_SIZE: usize = 20;
 /// Most elements on a page.
 pub const MAX_SIZE: usize = 100;
 
-/// Where a page of a connection lies within the whole list.
+/// Where a page of a connection lies within the whole list. Cursors are opaque, and hold only for the list and the
+/// order that they come from.
 #[derive(SimpleObject, Clone, Debug)]
 pub struct PageInfo {
-    /// Cursor of the last edge of this page.
+    /// Cursor of the last edge of this page, for `after`; null for an empty page.
     pub end_cursor: Option<String>,
     /// More edges follow this page.
     pub has_next_page: bool,
     /// More edges precede this page.
     pub has_previous_page: bool,
-    /// Cursor of the first edge of this page.
+    /// Cursor of the first edge of this page, for `before`; null for an empty page.
     pub start_cursor: Option<String>,
 }
 

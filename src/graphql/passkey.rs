@@ -71,7 +71,7 @@ pub struct PasskeyPayload {
     errors: Vec<UserError>,
     /// The passkey; null exactly when `errors` is not empty.
     passkey: Option<Passkey>,
-    /// Its owner; null exactly when `errors` is not empty.
+    /// Owner of the passkey; null exactly when `errors` is not empty.
     user: Option<User>,
 }
 
@@ -89,7 +89,7 @@ impl PasskeyPayload {
 /// The passkey to remove.
 #[derive(InputObject)]
 pub struct RemovePasskeyInput {
-    /// Its id.
+    /// Id of the passkey.
     pub passkey_id: ID,
 }
 
@@ -98,7 +98,7 @@ pub struct RemovePasskeyInput {
 pub struct RenamePasskeyInput {
     /// What the person calls it from now on; 1 to 100 characters.
     pub name: String,
-    /// Its id.
+    /// Id of the passkey.
     pub passkey_id: ID,
 }
 
@@ -108,7 +108,8 @@ pub struct PasskeyMutation;
 
 #[Object]
 impl PasskeyMutation {
-    /// First half of adding a passkey.
+    /// First half of adding a passkey; `finishPasskeyRegistration` is the second. `REJECTED` where the account has
+    /// 20 already, or the server is reached by an IP address.
     #[graphql(directive = requires_session::apply(true, true))]
     async fn start_passkey_registration(
         &self,
@@ -120,7 +121,8 @@ impl PasskeyMutation {
         Ok(Some(StartPasskeyPayload::new(begun, errors)))
     }
 
-    /// Second half of adding a passkey. The owner is told by mail.
+    /// Second half of adding a passkey. The owner is told by mail. Where it is refused (`TOKEN_REJECTED`), begin
+    /// again with `startPasskeyRegistration`.
     #[graphql(directive = requires_session::apply(true, true), directive = cost::apply(20))]
     async fn finish_passkey_registration(
         &self,
@@ -160,8 +162,9 @@ impl PasskeyMutation {
         Ok(Some(AccountPayload { errors, user }))
     }
 
-    /// First half of a sign-in with a passkey. Without a `challengeToken` the answer says nothing about any
-    /// account; with one of `TwoFactorRequired` the passkey is to prove the second factor.
+    /// First half of a sign-in with a passkey; `finishPasskeySignIn` is the second. Without a `challengeToken` the
+    /// answer says nothing about any account; with one of `TwoFactorRequired` the passkey is to prove the second
+    /// factor. It also begins a `PasskeyProofInput`.
     #[graphql(directive = public::apply(), directive = cost::apply(20))]
     async fn start_passkey_sign_in(
         &self,
@@ -173,8 +176,9 @@ impl PasskeyMutation {
         Ok(Some(StartPasskeyPayload::new(begun, errors)))
     }
 
-    /// Second half of a sign-in with a passkey. Whoever holds it and was verified by its authenticator
-    /// has proved two factors: no other is asked for.
+    /// Second half of a sign-in with a passkey. Whoever holds it and was verified by its authenticator has proved
+    /// two factors: no other is asked for. Where it is refused (`TOKEN_REJECTED`), begin again with
+    /// `startPasskeySignIn`.
     #[graphql(directive = public::apply(), directive = cost::apply(20))]
     async fn finish_passkey_sign_in(
         &self,

@@ -17,7 +17,9 @@ pub struct PasswordMutation;
 
 #[Object]
 impl PasswordMutation {
-    /// Replace the password while signed in. Other sessions end.
+    /// Replace the password while signed in; an account without one sets it by `requestPasswordReset`. Other
+    /// sessions end, trusted devices are forgotten, and the owner is told by mail. A wrong present password is
+    /// `INVALID_CREDENTIALS`.
     #[graphql(directive = requires_session::apply(false, false), directive = cost::apply(50))]
     async fn change_password(
         &self,
@@ -29,7 +31,9 @@ impl PasswordMutation {
         Ok(Some(AccountPayload { errors, user }))
     }
 
-    /// Mail a reset token. The answer is the same whether or not the account exists.
+    /// Mail a link that sets a new password; its token is for `resetPassword`, good once and for 24 hours unless
+    /// the operator says otherwise. The answer is the same whether or not the account exists. An account that its
+    /// owner closed gets a link that opens it again (`reactivateAccount`).
     #[graphql(directive = public::apply(), directive = cost::apply(20))]
     async fn request_password_reset(
         &self,
@@ -42,7 +46,9 @@ impl PasswordMutation {
         Ok(Some(RequestPayload::new(accepted.is_some(), errors)))
     }
 
-    /// Set a new password with the mailed token. Every session ends.
+    /// Set a new password with the token of a mailed link, of an invitation, or of `PasswordExpired`. Every session
+    /// ends and trusted devices are forgotten. It proves a `PENDING` account's address, and signs nobody in:
+    /// `login` follows. A password that the policy refuses leaves the token good.
     #[graphql(directive = public::apply(), directive = cost::apply(50))]
     async fn reset_password(
         &self,

@@ -14,7 +14,7 @@ use crate::services::permissions;
 /// A right that roles grant.
 #[Object]
 impl Permission {
-    /// What the right allows.
+    /// What the right allows; null when that was not told.
     async fn description(&self) -> Option<&str> {
         self.description.as_deref()
     }
@@ -61,7 +61,7 @@ pub struct CreatePermissionInput {
 /// The permission to delete.
 #[derive(InputObject)]
 pub struct DeletePermissionInput {
-    /// Its id.
+    /// Id of the permission.
     pub permission_id: ID,
 }
 
@@ -86,7 +86,7 @@ pub struct PermissionPayload {
 /// The permission that is gone.
 #[derive(SimpleObject)]
 pub struct DeletePermissionPayload {
-    /// Its id; null exactly when `errors` is not empty.
+    /// Id that the permission had; null exactly when `errors` is not empty.
     deleted_permission_id: Option<ID>,
     /// Why nothing was changed; empty on success.
     errors: Vec<UserError>,
@@ -98,8 +98,8 @@ pub struct PermissionMutation;
 
 #[Object]
 impl PermissionMutation {
-    /// Add a permission that an application checks. The role `admin` grants it at once, so that somebody holds
-    /// it and can hand it on.
+    /// Add a permission that an application checks; there are at most 500. The role `admin` grants it at once, so
+    /// that somebody holds it and can hand it on.
     #[graphql(directive = requires_permission::apply(SystemPermission::AdminSystem, false, true))]
     async fn create_permission(
         &self,
@@ -112,8 +112,8 @@ impl PermissionMutation {
         Ok(Some(PermissionPayload { errors, permission }))
     }
 
-    /// Delete a permission; roles lose it at once. What this server checks itself stays, and nobody deletes
-    /// what roles grant and they do not hold.
+    /// Delete a permission; roles lose it at once. Those that ship with the server stay, and nobody deletes what
+    /// roles grant and they do not hold.
     #[graphql(directive = requires_permission::apply(SystemPermission::AdminSystem, false, true))]
     async fn delete_permission(
         &self,
@@ -143,8 +143,8 @@ impl PermissionMutation {
         Ok(Some(RolePayload { errors, role }))
     }
 
-    /// Stop a role from granting a right, which is gone at the next request. The role `admin` keeps what this
-    /// server checks itself. Nobody takes what they do not hold.
+    /// Stop a role from granting a right, which is gone at the next request. The role `admin` keeps what ships with
+    /// the server. Nobody takes what they do not hold, nor changes a role that grants such a right.
     #[graphql(directive = requires_permission::apply(SystemPermission::AdminSystem, false, true))]
     async fn revoke_permission(
         &self,

@@ -52,12 +52,12 @@ pub struct UpdateBackgroundPayload {
     user: Option<User>,
 }
 
-/// What is kept after the change.
+/// What was learned about taste, after the change.
 #[derive(SimpleObject)]
 pub struct UpdatePersonalizationPayload {
     /// Why nothing was changed; empty on success.
     errors: Vec<UserError>,
-    /// What is kept; null exactly when `errors` is not empty.
+    /// What was learned about taste, after the change; null exactly when `errors` is not empty.
     personalization: Option<Personalization>,
     /// The account; null exactly when `errors` is not empty.
     user: Option<User>,
@@ -69,7 +69,8 @@ pub struct ProfileMutation;
 
 #[Object]
 impl ProfileMutation {
-    /// Change the background. A field left out stays; null clears it.
+    /// Change the background of the caller's account: all that is given, or nothing. A field left out stays; null
+    /// clears it.
     #[graphql(directive = requires_permission::apply(SystemPermission::WriteOwn, false, false))]
     async fn update_background(
         &self,
@@ -88,7 +89,8 @@ impl ProfileMutation {
         }))
     }
 
-    /// Change what is kept about taste. A field left out stays; null clears it.
+    /// Change what was learned about a person's taste: for the own account with `write:own`, for any with
+    /// `write:all`. A field left out stays; null clears it.
     #[graphql(directive = requires_permission::apply(SystemPermission::WriteAll, true, false))]
     async fn update_personalization(
         &self,
@@ -112,7 +114,8 @@ impl ProfileMutation {
         }))
     }
 
-    /// Change names and profile. A field left out stays; null clears it.
+    /// Change names and profile of the caller's account: all that is given, or nothing. A field left out stays;
+    /// null clears it.
     #[graphql(directive = requires_permission::apply(SystemPermission::WriteOwn, false, false))]
     async fn update_profile(
         &self,

@@ -26,7 +26,7 @@ impl Role {
         self.created_at
     }
 
-    /// Whom the role is for.
+    /// Whom the role is for; null when that was not told.
     async fn description(&self) -> Option<&str> {
         self.description.as_deref()
     }
@@ -46,12 +46,13 @@ impl Role {
         self.is_system
     }
 
-    /// Who holds the role must have a second factor, where the settings leave that to the roles.
+    /// Who holds the role must have a second factor, where the operator leaves that to the roles.
     async fn requires_two_factor(&self) -> bool {
         self.requires_two_factor
     }
 
-    /// Accounts that hold the role, the newest account first.
+    /// Accounts that hold the role, the newest account first; 20 a page unless `first` or `last` asks otherwise, at
+    /// most 100.
     #[graphql(
         directive = requires_permission::apply(SystemPermission::ReadAll, false, false),
         directive = list_size::apply(20, page_arguments()),
@@ -117,7 +118,7 @@ pub struct RoleQuery;
 
 #[Object]
 impl RoleQuery {
-    /// A role by id or by name; null when there is none.
+    /// A role by exactly one of id and name, the name whatever the case; null when there is none.
     #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false, false))]
     async fn role(
         &self,
@@ -175,7 +176,7 @@ pub struct CreateRoleInput {
     pub description: Option<String>,
     /// Unique name of at most 64 characters, whatever the case.
     pub name: String,
-    /// The rights that it grants, by name; at most 100.
+    /// The rights that it grants, by name; at most 100. `updateRole` does not change them.
     #[graphql(default)]
     pub permissions: Vec<String>,
 }
@@ -186,22 +187,21 @@ pub struct CreateRoleInput {
 pub struct UpdateRoleInput {
     /// Whom the role is for; at most 500 characters.
     pub description: MaybeUndefined<String>,
-    /// Given to every new account; `false` by default. Not for `admin`.
+    /// Given to every new account; `false` by default. Not for `admin` (`PROTECTED`).
     pub is_default: MaybeUndefined<bool>,
     /// Unique name of at most 64 characters, whatever the case. Cannot be cleared; roles that ship with the
     /// server keep theirs.
     pub name: MaybeUndefined<String>,
-    /// Who holds the role must have a second factor, where the settings leave that to the roles; `false` by
-    /// default.
+    /// Who holds the role must have a second factor, where the operator leaves that to the roles; `false` by default.
     pub requires_two_factor: MaybeUndefined<bool>,
-    /// The role.
+    /// Id of the role.
     pub role_id: ID,
 }
 
 /// The role to remove.
 #[derive(InputObject)]
 pub struct DeleteRoleInput {
-    /// Its id.
+    /// Id of the role.
     pub role_id: ID,
 }
 
@@ -217,7 +217,7 @@ pub struct RolePayload {
 /// The role that is gone.
 #[derive(SimpleObject)]
 pub struct DeleteRolePayload {
-    /// Its id; null exactly when `errors` is not empty.
+    /// Id that the role had; null exactly when `errors` is not empty.
     deleted_role_id: Option<ID>,
     /// Why nothing was changed; empty on success.
     errors: Vec<UserError>,
@@ -248,7 +248,8 @@ pub struct RoleMutation;
 
 #[Object]
 impl RoleMutation {
-    /// Give a role to an account. Nobody can give a role that grants what they do not hold.
+    /// Give a role to an account; giving it twice changes nothing. Nobody gives a role that grants what they do not
+    /// hold, nor any to an account that may do what they may not.
     #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false, true))]
     async fn assign_role(
         &self,
@@ -264,7 +265,7 @@ impl RoleMutation {
         Ok(Some(AccountPayload { errors, user }))
     }
 
-    /// Add a role. Nobody can add one that grants what they do not hold.
+    /// Add a role; there are at most 200. Nobody can add one that grants what they do not hold.
     #[graphql(directive = requires_permission::apply(SystemPermission::AdminSystem, false, true))]
     async fn create_role(
         &self,
@@ -280,7 +281,8 @@ impl RoleMutation {
         Ok(Some(RolePayload { errors, role }))
     }
 
-    /// Remove a role that nobody holds and new accounts do not get. Those that ship with the server stay.
+    /// Remove a role that nobody holds and new accounts do not get; others are `PROTECTED`, as are those that ship
+    /// with the server. Nobody removes one that grants what they do not hold.
     #[graphql(directive = requires_permission::apply(SystemPermission::AdminSystem, false, true))]
     async fn delete_role(
         &self,
@@ -295,7 +297,9 @@ impl RoleMutation {
         }))
     }
 
-    /// Take a role from an account. The last administrator keeps the role `admin`.
+    /// Take a role from an account; one that it does not hold changes nothing. The last administrator keeps the
+    /// role `admin`. Nobody takes a role that grants what they do not hold, nor any from an account that may do
+    /// what they may not.
     #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false, true))]
     async fn remove_role(
         &self,
@@ -311,7 +315,8 @@ impl RoleMutation {
         Ok(Some(AccountPayload { errors, user }))
     }
 
-    /// Change a role. Nobody can change one that grants what they do not hold.
+    /// Change a role: all that is given, or nothing. What it grants is changed by `grantPermission` and
+    /// `revokePermission`. Nobody can change one that grants what they do not hold.
     #[graphql(directive = requires_permission::apply(SystemPermission::AdminSystem, false, true))]
     async fn update_role(
         &self,

@@ -26,7 +26,7 @@ use crate::services::{account, sealed};
 /// One signed-in device or browser.
 #[Object]
 impl Session {
-    /// When the sign-in happened.
+    /// When the person signed in.
     async fn created_at(&self) -> DateTime {
         self.created_at
     }
@@ -36,7 +36,7 @@ impl Session {
         ctx.caller().is(self.id)
     }
 
-    /// When it ends by itself.
+    /// When it ends by itself. Refreshing its tokens does not move this.
     async fn expires_at(&self) -> DateTime {
         self.expires_at
     }
@@ -46,7 +46,7 @@ impl Session {
         Kind::Session.id(self.id)
     }
 
-    /// Address of the device at sign-in.
+    /// IP address that the person signed in from.
     async fn ip_address(&self, ctx: &Context<'_>) -> Result<Option<String>> {
         if self.ip_address.is_none() {
             return Ok(None);
@@ -60,7 +60,8 @@ impl Session {
         self.last_accessed_at
     }
 
-    /// What the device called itself at sign-in.
+    /// What the device called itself at sign-in (the header `User-Agent`), at most 512 characters; null where it
+    /// sent nothing.
     async fn user_agent(&self, ctx: &Context<'_>) -> Result<Option<String>> {
         if self.user_agent.is_none() {
             return Ok(None);
@@ -75,16 +76,16 @@ impl Session {
 pub struct SessionConnection {
     /// The sessions with their cursors.
     edges: Vec<SessionEdge>,
-    /// The sessions.
+    /// The sessions without their cursors.
     nodes: Vec<Session>,
-    /// Where the page lies.
+    /// Where the page lies within the list.
     page_info: PageInfo,
 }
 
 /// One session in a page.
 #[derive(SimpleObject)]
 pub struct SessionEdge {
-    /// For `after` and `before`.
+    /// Where the session stands in the list; for `after` and `before`.
     cursor: String,
     /// The session.
     node: Session,
@@ -153,7 +154,7 @@ pub async fn connection(
 /// The session to end.
 #[derive(InputObject)]
 pub struct RevokeSessionInput {
-    /// Its id.
+    /// Id of the session.
     pub session_id: ID,
 }
 
@@ -171,7 +172,7 @@ pub struct LogoutPayload {
 pub struct RevokeSessionPayload {
     /// Why none ended; empty on success.
     errors: Vec<UserError>,
-    /// The session that ended; null exactly when `errors` is not empty.
+    /// Id of the session that ended; null exactly when `errors` is not empty.
     revoked_session_id: Option<ID>,
 }
 
@@ -190,7 +191,8 @@ pub struct SessionQuery;
 
 #[Object]
 impl SessionQuery {
-    /// The caller's own live sessions, the most recently used first.
+    /// The caller's own live sessions, the most recently used first; 20 a page unless `first` or `last` asks
+    /// otherwise, at most 100.
     #[graphql(directive = requires_session::apply(false, false), directive = list_size::apply(20, page_arguments()))]
     async fn sessions(
         &self,
@@ -228,8 +230,8 @@ pub struct SessionMutation;
 
 #[Object]
 impl SessionMutation {
-    /// End the current session. Succeeds without one, too; an access token whose time is over, or a
-    /// refresh token in a cookie, is enough to name it.
+    /// End the current session. Succeeds without one, too; an access token whose time is over, or a refresh token
+    /// in a cookie, is enough to name it. Cookies are taken back.
     #[graphql(directive = public::apply())]
     async fn logout(&self, ctx: &Context<'_>) -> Result<Option<LogoutPayload>> {
         let ended_sessions =
@@ -241,7 +243,8 @@ impl SessionMutation {
         }))
     }
 
-    /// End every session of the caller.
+    /// End every session of the caller. Trusted devices are forgotten, too, and a change of the address that waits
+    /// to be confirmed is dropped.
     #[graphql(directive = requires_session::apply(false, false))]
     async fn logout_all(
         &self,
@@ -259,7 +262,9 @@ impl SessionMutation {
         }))
     }
 
-    /// Prove again who is at the keyboard, for operations that need a recent sign-in.
+    /// Prove again who is at the keyboard, for operations that need a recent sign-in: those with `recentSignIn`,
+    /// for 5 minutes unless the operator says otherwise. It also proves a compulsory second factor that the session
+    /// lacks. Which proofs the account has, `extensions.methods` of the error that asked for it says.
     #[graphql(directive = requires_session::apply(false, true), directive = cost::apply(50))]
     async fn reauthenticate(
         &self,
@@ -272,9 +277,10 @@ impl SessionMutation {
         Ok(Some(SessionPayload { errors, session }))
     }
 
-    /// Trade a refresh token for a new pair. A token works once; reuse ends the session. Within ten
-    /// seconds the same token gets the same new one again, as long as that was not used: two tabs may
-    /// refresh at once. A token that came in a cookie is answered with cookies.
+    /// Trade a refresh token for a new pair of tokens; the session ends no later for it. A token works once; reuse
+    /// ends the session. Within ten seconds the same token gets the same new one again, as long as that was not
+    /// used: two tabs may refresh at once. A token that came in a cookie is answered with cookies. After
+    /// `TOKEN_REJECTED` the person has to sign in again.
     #[graphql(directive = public::apply())]
     async fn refresh_token(
         &self,
@@ -302,7 +308,8 @@ impl SessionMutation {
         Ok(Some(SignInPayload { errors, result }))
     }
 
-    /// End one session of the caller, or of anyone with `admin:users`.
+    /// End one session of the caller, or with `admin:users` of anyone who may do no more than the caller.
+    /// `NOT_FOUND` where it has ended already.
     #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, true, false))]
     async fn revoke_session(
         &self,
@@ -317,7 +324,8 @@ impl SessionMutation {
         }))
     }
 
-    /// End every session of somebody else; their trusted devices are forgotten, too.
+    /// End every session of somebody else; their trusted devices are forgotten, too, and a change of their address
+    /// that waits to be confirmed is dropped. Nobody ends the sessions of an account that may do what they may not.
     #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false, false))]
     async fn revoke_user_sessions(
         &self,

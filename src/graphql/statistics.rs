@@ -20,7 +20,7 @@ pub struct LoginStats {
     by_day: Vec<LoginDay>,
     /// By what was proved, the most frequent first. A sign-in in two steps counts with both.
     by_method: Vec<LoginMethodCount>,
-    /// Accounts that signed in.
+    /// Accounts that signed in, each counted once.
     distinct_users: i32,
     /// Tries to sign in that were refused: for a wrong name, password or code, a passkey or an answer of a
     /// provider that is not good, a step of a sign-in that is unknown or past its end, or a closed account. A try
@@ -84,9 +84,9 @@ impl From<statistics::LoginStats> for LoginStats {
 pub struct UserStats {
     /// Accounts that may sign in.
     active: i32,
-    /// The instant.
+    /// The instant at which was counted; the last 30 days end with it.
     as_of: DateTime,
-    /// Every role, by name.
+    /// Every role, by name, with how many accounts hold it.
     by_role: Vec<RoleCount>,
     /// Accounts whose address was proved.
     email_verified: i32,
@@ -102,7 +102,7 @@ pub struct UserStats {
     registrations: Vec<DayCount>,
     /// All accounts.
     total: i32,
-    /// Accounts whose second factor is on.
+    /// Accounts whose second factor is on, as `TwoFactorStatus.enabled` says.
     two_factor_enabled: i32,
 }
 
@@ -111,14 +111,14 @@ pub struct UserStats {
 pub struct RoleCount {
     /// Accounts that hold it, whether or not they may sign in.
     count: i32,
-    /// The role.
+    /// The role that is counted.
     role: Role,
 }
 
-/// A number for a day.
+/// How many there were on a day, e.g. registrations.
 #[derive(SimpleObject)]
 pub struct DayCount {
-    /// The number.
+    /// How many there were.
     count: i32,
     /// The day, from midnight to midnight in the time zone that was asked for.
     day: Date,
@@ -164,8 +164,9 @@ pub struct StatisticsQuery;
 
 #[Object]
 impl StatisticsQuery {
-    /// Sign-ins over time, up to the last one; the last 30 days when `period` is left out, at most 400 days. Days
-    /// are cut at the midnight of `timezone`, an IANA name. What is older than 800 days is gone.
+    /// Sign-ins over time, up to the present; of the last 30 days when `period` is left out, of at most 400 days. A
+    /// `period` without `from` begins 30 days before its end. Days are cut at the midnight of `timezone`, an IANA
+    /// name. What is older than 800 days is gone.
     #[graphql(
         directive = requires_permission::apply(SystemPermission::AdminSystem, false, false),
         directive = cost::apply(50),
@@ -181,9 +182,8 @@ impl StatisticsQuery {
         Ok(Some(stats.into()))
     }
 
-    /// Counts over all accounts, with the registrations of each day; of the last 30 days when
-    /// `registrationsWithin` is left out, at most of 400 days. Days are cut at the midnight of `timezone`, an IANA
-    /// name.
+    /// Counts over all accounts, with the registrations of each day: of the last 30 days when `registrationsWithin`
+    /// is left out, of at most 400 days. Days are cut at the midnight of `timezone`, an IANA name.
     #[graphql(
         directive = requires_permission::apply(SystemPermission::AdminUsers, false, false),
         directive = cost::apply(50),

@@ -29,11 +29,11 @@ use crate::scalar::DateTime;
 /// A session ended before its time.
 #[derive(SimpleObject)]
 pub struct SessionRevokedEvent {
-    /// Why it ended.
+    /// Why the session ended.
     reason: SessionEndReason,
-    /// When.
+    /// When the session ended.
     revoked_at: DateTime,
-    /// The session.
+    /// Id of the session that ended.
     session_id: ID,
 }
 
@@ -43,7 +43,7 @@ pub struct UserStatusChangedEvent(AccountChanged);
 /// An account was opened, closed or erased.
 #[Object]
 impl UserStatusChangedEvent {
-    /// Whether it may sign in now.
+    /// Whether the account may sign in now.
     async fn is_active(&self) -> bool {
         self.0.active
     }
@@ -56,7 +56,7 @@ impl UserStatusChangedEvent {
         ctx.loaders().one(UserById(self.0.id)).await
     }
 
-    /// The account's id, also of one that is erased.
+    /// Id of the account, also of one that is erased.
     async fn user_id(&self) -> ID {
         Kind::User.id(self.0.id)
     }

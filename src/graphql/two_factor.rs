@@ -69,9 +69,10 @@ pub struct TwoFactorSetup {
 pub struct RecoveryCodesPayload {
     /// Why there are none; empty on success.
     errors: Vec<UserError>,
-    /// Shown this once; only hashes are kept.
+    /// Ten codes of the form `XXXX-XXXX-XXXX-XXXX`, each good once, shown this once; null exactly when `errors` is
+    /// not empty.
     recovery_codes: Option<Vec<String>>,
-    /// The account.
+    /// The account; null exactly when `errors` is not empty.
     user: Option<User>,
 }
 
@@ -92,7 +93,8 @@ pub struct TwoFactorMutation;
 
 #[Object]
 impl TwoFactorMutation {
-    /// Finish setting up the second factor; returns the recovery codes once. Other sessions end.
+    /// Finish setting up the second factor with a code from the authenticator app; returns the recovery codes once.
+    /// Other sessions end, trusted devices are forgotten, and the owner is told by mail.
     #[graphql(directive = requires_session::apply(true, true))]
     async fn confirm_two_factor(
         &self,
@@ -121,8 +123,8 @@ impl TwoFactorMutation {
         Ok(Some(AccountPayload { errors, user }))
     }
 
-    /// Begin setting up the second factor; nothing changes until it is confirmed. Where it is on, the new
-    /// device takes the place of the one before then.
+    /// Begin setting up a second factor in an authenticator app; nothing changes until `confirmTwoFactor`. Where it
+    /// is on, the new app then takes the place of the one before.
     #[graphql(directive = requires_session::apply(true, true))]
     async fn enable_two_factor(&self, ctx: &Context<'_>) -> Result<Option<EnableTwoFactorPayload>> {
         let actor = ctx.actor_before_second_factor()?;
@@ -135,7 +137,8 @@ impl TwoFactorMutation {
         Ok(Some(EnableTwoFactorPayload { errors, setup }))
     }
 
-    /// Throw away the old recovery codes and return new ones once; the input proves anew who asks.
+    /// Throw away the old recovery codes and return new ones once; the input proves anew who asks. The owner is
+    /// told by mail. `REJECTED` while the second factor is off.
     #[graphql(directive = requires_session::apply(false, false), directive = cost::apply(20))]
     async fn regenerate_recovery_codes(
         &self,
@@ -147,7 +150,8 @@ impl TwoFactorMutation {
         Ok(Some(RecoveryCodesPayload::new(made, errors)))
     }
 
-    /// Take the second factor off an account whose owner lost it, passkeys included. Its sessions end.
+    /// Take the second factor off an account whose owner lost it, passkeys included. Its sessions end, and the
+    /// owner is told by mail. Nobody does so to an account that may do what they may not.
     #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false, true))]
     async fn reset_two_factor(
         &self,
@@ -159,8 +163,10 @@ impl TwoFactorMutation {
         Ok(Some(AccountPayload { errors, user }))
     }
 
-    /// Second step of a sign-in: a code from the device or a recovery code. The tokens come as the first
-    /// step asked for.
+    /// Second step of a sign-in: a code from the authenticator app, or a recovery code. The tokens come as the
+    /// first step asked for. After a wrong code (`TOKEN_REJECTED` at `code`) the same challenge token may be used
+    /// again, five times in all. After very many wrong codes only a recovery code or a passkey helps, or an
+    /// administrator (`REJECTED`).
     #[graphql(directive = public::apply(), directive = cost::apply(20))]
     async fn verify_two_factor(
         &self,

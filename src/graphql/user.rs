@@ -41,7 +41,8 @@ impl User {
         ctx.loaders().one(BackgroundOf(self.id)).await
     }
 
-    /// What happened to the account and from where, the newest entry first: its part of the audit trail.
+    /// What happened to the account and from where, the newest entry first: its part of the audit trail. 20 a page
+    /// unless `first` or `last` asks otherwise, at most 100.
     #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminSystem, true, false), directive = list_size::apply(20, page_arguments()))]
     async fn activity(
         &self,
@@ -60,7 +61,7 @@ impl User {
         audit::activity(ctx, self.id, &arguments).await.map(Some)
     }
 
-    /// Picture shown beside the name.
+    /// Address of a picture to show beside the name; null when none was chosen.
     async fn avatar_url(&self, ctx: &Context<'_>) -> Option<&Url> {
         note(ctx, self.id);
         self.avatar_url.as_ref()
@@ -76,7 +77,7 @@ impl User {
         sealed::open_birth_date(&key, sealed).map(Some)
     }
 
-    /// When coaching began.
+    /// When coaching began or is to begin; null where that is not known.
     #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true, false))]
     async fn coaching_start_date(&self) -> Option<DateTime> {
         self.coaching_start_date
@@ -98,19 +99,19 @@ impl User {
         self.email_verified_at.is_some()
     }
 
-    /// When the address was last proved.
+    /// When the address in `email` was last proved; null while it was not.
     #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true, false))]
     async fn email_verified_at(&self) -> Option<DateTime> {
         self.email_verified_at
     }
 
-    /// Last moment at which a requested erasure can be called off; null when none is under way.
+    /// Last moment at which a requested erasure can be called off (`cancelErasure`); null when none is under way.
     #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true, false))]
     async fn erases_at(&self) -> Option<DateTime> {
         self.erases_at
     }
 
-    /// Given name.
+    /// Given name; null when none was told.
     async fn first_name(&self, ctx: &Context<'_>) -> Option<&str> {
         note(ctx, self.id);
         self.first_name.as_deref()
@@ -132,25 +133,25 @@ impl User {
         self.status == AccountStatus::Active
     }
 
-    /// Most recent coaching session.
+    /// Most recent coaching session; null where none is known.
     #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true, false))]
     async fn last_coaching_session(&self) -> Option<DateTime> {
         self.last_coaching_session
     }
 
-    /// Most recent successful sign-in.
+    /// Most recent successful sign-in; null while there was none.
     #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true, false))]
     async fn last_login_at(&self) -> Option<DateTime> {
         self.last_login_at
     }
 
-    /// Family name.
+    /// Family name; null when none was told.
     async fn last_name(&self, ctx: &Context<'_>) -> Option<&str> {
         note(ctx, self.id);
         self.last_name.as_deref()
     }
 
-    /// Sign-in providers tied to the account, in the order in which they were.
+    /// Sign-in providers tied to the account, the earliest first.
     #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true, false))]
     async fn linked_accounts(&self, ctx: &Context<'_>) -> Result<Option<Vec<Identity>>> {
         ctx.loaders()
@@ -174,7 +175,7 @@ impl User {
             .map(|passkeys| Some(passkeys.unwrap_or_default()))
     }
 
-    /// Everything the account's roles add up to: names of permissions, sorted.
+    /// Names of the permissions that the account's roles add up to, sorted.
     #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true, false))]
     async fn permissions(&self, ctx: &Context<'_>) -> Result<Option<Vec<String>>> {
         ctx.loaders()
@@ -213,7 +214,7 @@ impl User {
             .map(|roles| Some(roles.unwrap_or_default()))
     }
 
-    /// Live sessions, the most recently used first.
+    /// Live sessions, the most recently used first; 20 a page unless `first` or `last` asks otherwise, at most 100.
     #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true, false), directive = list_size::apply(20, page_arguments()))]
     async fn sessions(
         &self,
@@ -263,7 +264,7 @@ impl User {
         self.auth_token
     }
 
-    /// Mailed tokens of the last 30 days, the newest first; never the tokens themselves.
+    /// Mailed tokens of the last 30 days, the newest first: that there were any, never the tokens themselves.
     #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true, false))]
     async fn verifications(&self, ctx: &Context<'_>) -> Result<Option<Vec<VerificationToken>>> {
         ctx.loaders()
@@ -287,33 +288,33 @@ fn note(ctx: &Context<'_>, user: Uuid) {
 pub enum UserLookup {
     /// By address, without regard to case.
     Email(String),
-    /// By id.
+    /// By `User.id`.
     Id(ID),
     /// By user name, without regard to case.
     Username(String),
-    /// By the identifier that other systems know.
+    /// By `User.uuid`, the identifier that other systems know.
     Uuid(Uuid),
 }
 
-/// All conditions given must hold.
+/// Which accounts; all conditions given must hold.
 #[derive(InputObject, Clone, Default)]
 #[graphql(name = "UserFilter")]
 pub struct UserFilterInput {
     /// When coaching began.
     pub coaching_start_date: Option<DateTimeRange>,
-    /// When the account came into being.
+    /// When the account was opened.
     pub created_at: Option<DateTimeRange>,
-    /// The address has been proved.
+    /// Whether the address has been proved.
     pub email_verified: Option<bool>,
-    /// The account may sign in.
+    /// Whether the account may sign in.
     pub is_active: Option<bool>,
     /// Most recent successful sign-in.
     pub last_login_at: Option<DateTimeRange>,
-    /// Holds any of these roles, by id. Needs `admin:users`.
+    /// Holds any of these roles, by id; at most 50. Needs `admin:users`.
     pub roles: Option<Vec<ID>>,
     /// Is in any of these states.
     pub statuses: Option<Vec<AccountStatus>>,
-    /// The second factor is on. Needs `admin:users`.
+    /// Whether the second factor is on, as `TwoFactorStatus.enabled` says. Needs `admin:users`.
     pub two_factor_enabled: Option<bool>,
 }
 
@@ -379,11 +380,12 @@ impl UserQuery {
         users::find(ctx.app(), ctx.actor()?, lookup).await
     }
 
-    /// Accounts, 20 a page unless asked otherwise, at most 100.
+    /// Accounts, the newest first unless `orderBy` says otherwise; 20 a page unless `first` or `last` asks
+    /// otherwise, at most 100.
     ///
-    /// `search` takes up to 8 words, whatever their case; each must stand in user name, mail address or one of the
-    /// names. A word with three letters or digits in a row is found anywhere in them, any other one where a name
-    /// begins. A word without a letter or digit finds nothing.
+    /// `search` takes up to 8 words and 200 characters, whatever their case; each word must stand in user name,
+    /// mail address or one of the names. A word with three letters or digits in a row is found anywhere in them,
+    /// any other one where a name begins. A word without a letter or digit finds nothing.
     #[graphql(
         directive = requires_permission::apply(SystemPermission::ReadAll, false, false),
         directive = list_size::apply(20, page_arguments()),

@@ -16,10 +16,10 @@ use crate::services::users::{self, PageRequest};
 /// Order of a list of accounts. Ties are broken by id, so pages never overlap.
 #[derive(InputObject, Clone, Copy)]
 pub struct UserOrder {
-    /// Which way.
+    /// Which end of the list comes first.
     #[graphql(default_with = "SortDirection::Desc")]
     pub direction: SortDirection,
-    /// By what.
+    /// What the list is ordered by.
     pub field: UserOrderField,
 }
 
@@ -64,7 +64,7 @@ impl UserConnection {
         self.page.users.iter().map(edge).collect()
     }
 
-    /// The accounts.
+    /// The accounts without their cursors.
     async fn nodes(&self) -> &[User] {
         &self.page.users
     }

@@ -5,7 +5,7 @@ use async_graphql::Object;
 use crate::models::verification_token::{VerificationKind, VerificationToken};
 use crate::scalar::{DateTime, EmailAddress};
 
-/// A token that was mailed to prove an address or to let somebody in again.
+/// A token that was mailed, by a link, to prove an address or to let somebody in again. Each is good once.
 #[Object(name = "Verification")]
 impl VerificationToken {
     /// When the mail was written.
@@ -28,7 +28,7 @@ impl VerificationToken {
         self.kind
     }
 
-    /// When it was used; null while it was not.
+    /// When the token was used; null while it was not.
     async fn used_at(&self) -> Option<DateTime> {
         self.used_at
     }

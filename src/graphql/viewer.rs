@@ -84,7 +84,7 @@ pub struct AuthOptions {
 pub struct SignInProvider {
     /// What it is called, for a button.
     display_name: String,
-    /// Value for the `provider` arguments. Set per deployment, hence not an enum.
+    /// Name for the arguments `provider`. Set per deployment, hence not an enum.
     slug: String,
 }
 
@@ -139,7 +139,7 @@ pub struct ViewerQuery;
 
 #[Object]
 impl ViewerQuery {
-    /// What a sign-in page must know.
+    /// What a sign-in page must know before anyone has signed in.
     #[graphql(directive = public::apply())]
     async fn auth_options(&self, ctx: &Context<'_>) -> AuthOptions {
         let app = ctx.app();

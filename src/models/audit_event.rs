@@ -12,7 +12,7 @@ use crate::scalar::{DateTime, Json};
 use crate::schema::audit_events;
 
 text_enum! {
-    /// What was done. New values may be added.
+    /// What was done, as the audit trail names it. New values may be added.
     pub enum AuditAction {
         /// Something was asked for that the caller may not do or read.
         AccessDenied = "access_denied",
@@ -104,7 +104,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// How it ended.
+    /// How something ended that the audit trail tells of.
     pub enum AuditOutcome {
         /// Who asked may not.
         Denied = "denied",

@@ -35,13 +35,13 @@ pub struct Background {
     pub software_tools: Vec<String>,
     /// Languages in use, the strongest first.
     pub programming_languages: Vec<String>,
-    /// Machines and peripherals.
+    /// Machines and peripherals; an object, or null.
     pub hardware_setup: Option<Json>,
-    /// Editor, keyboard, build habits and the like.
+    /// Editor, keyboard, build habits and the like; an object, or null.
     pub technical_preferences: Option<Json>,
-    /// Self-assessed level.
+    /// Self-assessed level; null when not told.
     pub experience_level: Option<ExperienceLevel>,
-    /// Main field of work.
+    /// Main field of work; null when not told.
     pub primary_domain: Option<String>,
     /// When the background last changed.
     pub updated_at: DateTime,

@@ -69,9 +69,9 @@ pub struct Profile {
     /// The account.
     #[graphql(skip)]
     pub user_id: Uuid,
-    /// At most 500 characters.
+    /// What the person says of themselves, at most 500 characters.
     pub bio: Option<String>,
-    /// IANA name, e.g. `Europe/Vienna`.
+    /// IANA name of the person's time zone, e.g. `Europe/Vienna`.
     pub timezone: String,
     /// What the person wants out of coaching, sealed; none for an empty object.
     #[graphql(skip)]
@@ -89,9 +89,10 @@ pub struct Profile {
     pub notification_frequency: NotificationFrequency,
     /// Colour scheme.
     pub theme: Theme,
-    /// BCP 47 tag, e.g. `de-AT`.
+    /// BCP 47 tag, e.g. `de-AT`, of the language to write to the person in.
     pub language: String,
-    /// Settings that only front ends read. An update merges key by key; a null removes the key.
+    /// Settings that only front ends read, an object of at most 16 KiB. An update merges key by key; a null removes
+    /// the key.
     pub preferences: Json,
     /// When the profile came into being.
     pub created_at: DateTime,

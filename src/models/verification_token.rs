@@ -13,17 +13,18 @@ use crate::schema::{users, verification_tokens};
 text_enum! {
     /// What a mailed token is for.
     pub enum VerificationKind {
-        /// Opens a closed account again.
+        /// Opens a closed account again; for `reactivateAccount`.
         AccountReactivation = "account_reactivation",
-        /// Proves a new address.
+        /// Proves a new address; for `confirmEmailChange`.
         EmailChange = "email_change",
-        /// Takes a change of the address back; mailed to the address before.
+        /// Takes a change of the address back; mailed to the address before, for `confirmEmailChange`.
         EmailChangeUndo = "email_change_undo",
-        /// Proves the address given at registration.
+        /// Proves the address of an account that is `PENDING`; for `verifyEmail`.
         EmailVerification = "email_verification",
-        /// Lets a person in whose account somebody else opened.
+        /// Sets the first password of an account that somebody else opened, and proves its address; for
+        /// `resetPassword`.
         Invitation = "invitation",
-        /// Sets a new password.
+        /// Sets a new password; for `resetPassword`.
         PasswordReset = "password_reset",
     }
 }

@@ -14,7 +14,7 @@ use crate::services::json::json_object;
 use crate::services::profile::checked;
 use crate::services::validate::{self, Problems};
 
-/// New values for the background. A field left out stays; null clears it.
+/// New values for the background. A field left out stays; null clears it, a list to an empty one.
 #[derive(InputObject, Clone, Default)]
 pub struct UpdateBackgroundInput {
     /// Self-assessed level.

@@ -17,7 +17,7 @@ use crate::services::audit::{AuditAction, Entry};
 /// The provider to untie.
 #[derive(InputObject)]
 pub struct UnlinkAccountInput {
-    /// `id` of one of the caller's `linkedAccounts`.
+    /// Id of one of the caller's `linkedAccounts`.
     pub linked_account_id: ID,
 }
 

@@ -41,7 +41,7 @@ pub struct CreateUserInput {
     /// not hold.
     #[graphql(default)]
     pub role_ids: Vec<ID>,
-    /// Letters, digits and underscores, at most 150.
+    /// Unique, letters, digits and underscores, at most 150; null for none.
     pub username: Option<String>,
 }
 

@@ -14,14 +14,14 @@ use crate::services::audit::{AuditAction, Entry};
 use crate::services::profile::checked;
 use crate::services::validate::{self, Problems};
 
-/// New values for what is kept about taste. A field left out stays; null clears it.
+/// New values for what was learned about taste. A field left out stays; null clears it to an empty list.
 #[derive(InputObject, Clone, Default)]
 pub struct UpdatePersonalizationInput {
     /// Categories in order of preference; at most 200 of at most 200 characters each.
     pub preferred_categories: MaybeUndefined<Vec<String>>,
     /// Keys of the content to offer next; at most 200 of at most 200 characters each.
     pub recommended_content: MaybeUndefined<Vec<String>>,
-    /// The caller's own account when left out.
+    /// Id of the account; the caller's own when left out.
     pub user_id: Option<ID>,
 }
 

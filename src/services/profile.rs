@@ -29,9 +29,9 @@ use crate::services::{account, data_keys, sealed};
 pub struct UpdateProfileInput {
     /// Absolute `http` or `https` address of a picture, at most 500 characters.
     pub avatar_url: MaybeUndefined<String>,
-    /// At most 500 characters.
+    /// What the person says of themselves, at most 500 characters.
     pub bio: MaybeUndefined<String>,
-    /// Day of birth.
+    /// Day of birth, not more than 130 years ago. The operator may ask for a least age, and that it is not cleared.
     pub birth_date: MaybeUndefined<Date>,
     /// What the person wants out of coaching; an object.
     pub coaching_goals: MaybeUndefined<Json>,
@@ -41,13 +41,14 @@ pub struct UpdateProfileInput {
     pub first_name: MaybeUndefined<String>,
     /// Name as it is to be shown; 2 to 255 characters. Cannot be cleared.
     pub full_name: MaybeUndefined<String>,
-    /// BCP 47 tag; `en` by default.
+    /// BCP 47 tag, e.g. `de-AT`; `en` by default.
     pub language: MaybeUndefined<String>,
     /// Family name, at most 150 characters.
     pub last_name: MaybeUndefined<String>,
     /// How often applications bundle notices; `DAILY` by default.
     pub notification_frequency: MaybeUndefined<NotificationFrequency>,
-    /// An object, merged key by key: a null in it removes the key. Null instead of an object removes all.
+    /// An object, merged key by key into what is there: a null in it removes the key. Null instead of an object
+    /// removes all.
     pub preferences: MaybeUndefined<Json>,
     /// Tone the coach should take.
     pub preferred_coaching_style: MaybeUndefined<CoachingStyle>,
@@ -57,9 +58,9 @@ pub struct UpdateProfileInput {
     pub session_frequency: MaybeUndefined<SessionFrequency>,
     /// Colour scheme; `LIGHT` by default.
     pub theme: MaybeUndefined<Theme>,
-    /// IANA name; `UTC` by default.
+    /// IANA name, e.g. `Europe/Vienna`; `UTC` by default.
     pub timezone: MaybeUndefined<String>,
-    /// Letters, digits and underscores, at most 150.
+    /// Unique, letters, digits and underscores, at most 150; `TAKEN` where somebody has it.
     pub username: MaybeUndefined<String>,
 }
 
@@ -89,16 +90,16 @@ pub async fn update(
     .await
 }
 
-/// New values for somebody else's account. A field left out stays; null clears it.
+/// New values for an account. A field left out stays; null clears it.
 #[derive(InputObject)]
 pub struct UpdateUserInput {
     /// When coaching began or is to begin: between 1970 and ten years from now.
     pub coaching_start_date: MaybeUndefined<DateTime>,
     /// Most recent coaching session: between 1970 and now, and not before coaching began.
     pub last_coaching_session: MaybeUndefined<DateTime>,
-    /// What `updateProfile` takes.
+    /// New names and profile, as `updateProfile` takes them.
     pub profile: Option<UpdateProfileInput>,
-    /// The account.
+    /// Id of the account.
     pub user_id: ID,
 }
 

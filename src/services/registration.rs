@@ -28,15 +28,16 @@ use crate::services::{data_keys, sealed};
 /// A new account.
 #[derive(InputObject, Clone)]
 pub struct RegisterInput {
-    /// Day of birth.
+    /// Day of birth, not more than 130 years ago. The operator may make it compulsory (`REQUIRED`) and ask for a
+    /// least age (`MINIMUM_AGE`).
     pub birth_date: Option<Date>,
-    /// Address to sign in with; a token is mailed to it.
+    /// Address to sign in with, at most 254 characters; a link is mailed to it.
     pub email: String,
     /// Given name, at most 150 characters.
     pub first_name: Option<String>,
     /// Name as it is to be shown; 2 to 255 characters.
     pub full_name: String,
-    /// BCP 47 tag, e.g. `de-AT`; `en` when left out.
+    /// BCP 47 tag, e.g. `de-AT`, of the language that mails are written in; `en` when left out.
     pub language: Option<String>,
     /// Family name, at most 150 characters.
     pub last_name: Option<String>,
@@ -45,7 +46,7 @@ pub struct RegisterInput {
     pub password: String,
     /// IANA name, e.g. `Europe/Vienna`; `UTC` when left out.
     pub timezone: Option<String>,
-    /// Letters, digits and underscores, at most 150.
+    /// Unique, letters, digits and underscores, at most 150; null for none.
     pub username: Option<String>,
 }
 

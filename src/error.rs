@@ -172,7 +172,7 @@ pub enum UserErrorCode {
     NotFound,
     /// What must stay would go, e.g. the last administrator or the only way in; or it is the caller's own account.
     Protected,
-    /// Refused for a reason not listed here.
+    /// Refused for a reason not listed here; `message` says which.
     Rejected,
     /// Another object already uses the value.
     Taken,

@@ -29,8 +29,8 @@ pub struct EraseUserInput {
 /// When the erasure happens.
 #[derive(SimpleObject)]
 pub struct EraseAccountPayload {
-    /// Last moment at which the erasure can be called off; null where the account is gone already, and where `errors`
-    /// is not empty.
+    /// Last moment at which the erasure can be called off; null where the account is gone already, and where
+    /// `errors` is not empty.
     pub erases_at: Option<DateTime>,
     /// Why nothing was changed; empty on success.
     pub errors: Vec<UserError>,

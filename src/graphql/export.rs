@@ -12,8 +12,9 @@ use crate::services::export;
 /// Everything stored about the caller.
 #[derive(SimpleObject)]
 pub struct ExportMyDataPayload {
-    /// Everything stored about the caller, as one document: `format`, `version`, and a part for each kind of
-    /// thing. Secrets are not among it. Null exactly when `errors` is not empty.
+    /// Everything stored about the caller, as one document: `format`, `version`, `exportedAt`, and a part for each
+    /// kind of thing. It may be larger than other JSON. Secrets are not among it. Null exactly when `errors` is not
+    /// empty.
     data: Option<Json>,
     /// Why nothing was exported; empty on success.
     errors: Vec<UserError>,

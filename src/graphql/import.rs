@@ -18,7 +18,7 @@ pub struct ImportUsersPayload {
     errors: Vec<UserError>,
     /// Rows that were not taken in, in their order.
     failures: Vec<ImportFailure>,
-    /// Accounts that were there and lacked something that the row has.
+    /// Accounts that were there and lacked something that the row has; those that lacked nothing are in no count.
     updated: i32,
 }
 

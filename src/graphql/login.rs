@@ -18,7 +18,7 @@ use crate::services::session;
 use crate::services::sign_in::SignIn;
 use crate::services::two_factor::TwoFactorMethod;
 
-/// What a sign-in step leads to.
+/// What a sign-in step leads to: a session, or what is to be done first.
 #[derive(Union)]
 #[expect(
     clippy::large_enum_variant,
@@ -35,13 +35,13 @@ pub enum SignInResult {
     TwoFactorRequired(TwoFactorRequired),
 }
 
-/// The password was right but is older than the policy allows; set a new one with `resetPassword` and
-/// this token.
+/// The password was right but is older than `PasswordPolicy.maximumAgeDays` allows. Set a new one with
+/// `resetPassword` and this token, then sign in again.
 #[derive(SimpleObject)]
 pub struct PasswordExpired {
-    /// When the token ends.
+    /// When the reset token ends.
     expires_at: DateTime,
-    /// For `resetPassword`; good once.
+    /// For `resetPassword`; good once, for 15 minutes.
     reset_token: String,
 }
 
@@ -53,28 +53,31 @@ pub struct EmailVerificationRequired {
     resend_available_at: DateTime,
 }
 
-/// What was proved is right; a second factor is still needed.
+/// What was proved is right; a second factor is still needed. No session is open yet.
 #[derive(SimpleObject)]
 pub struct TwoFactorRequired {
-    /// For `verifyTwoFactor` and `startPasskeySignIn`, from the device that began; it opens nothing else.
+    /// For `verifyTwoFactor` and `startPasskeySignIn`, from the device that began; good for five minutes and five
+    /// tries, and it opens nothing else.
     challenge_token: String,
-    /// When the token ends.
+    /// When the challenge token ends; after that, sign in anew.
     expires_at: DateTime,
-    /// Ways that this account can prove it.
+    /// Ways in which this account can prove it.
     methods: Vec<TwoFactorMethod>,
 }
 
-/// The tokens are good from now on, and in cookies where that was asked for.
+/// A session: its tokens are good from now on, and stand in cookies where that was asked for.
 #[derive(SimpleObject)]
 pub struct SignedIn {
-    /// For the header `Authorization: Bearer …`; null when delivered as a cookie.
+    /// A JWT for the header `Authorization: Bearer …`; null when delivered as a cookie.
     access_token: Option<String>,
-    /// When the access token ends; trade the refresh token for a new pair before.
+    /// When the access token ends, after 15 minutes unless the operator says otherwise; trade the refresh token for
+    /// a new pair before (`refreshToken`).
     access_token_expires_at: DateTime,
-    /// Stands in for the second factor in later sign-ins on this device (`LoginInput.deviceToken`), where
-    /// `trustDevice` was asked for; null otherwise, and when delivered as a cookie.
+    /// Stands in for the second factor in later sign-ins on this device (`LoginInput.deviceToken`), for 30 days
+    /// unless the operator says otherwise. Given where `VerifyTwoFactorInput.trustDevice` was asked for and the
+    /// operator allows it; null otherwise, and when delivered as a cookie.
     device_token: Option<String>,
-    /// For `refreshToken`, good once; null when delivered as a cookie.
+    /// For `refreshToken`, good once, until `session.expiresAt` at most; null when delivered as a cookie.
     refresh_token: Option<String>,
     /// The session that was opened or kept alive.
     session: Session,
@@ -82,7 +85,7 @@ pub struct SignedIn {
     /// (`enableTwoFactor`, `startPasskeyRegistration`) or prove it (`reauthenticate`); until then other fields fail
     /// with the code `TWO_FACTOR_REQUIRED`.
     two_factor_owed: bool,
-    /// The account.
+    /// The account that is signed in.
     user: User,
 }
 
@@ -107,7 +110,7 @@ pub struct RegisterPayload {
 /// The answer of requests that must not reveal whether an account exists.
 #[derive(SimpleObject)]
 pub struct RequestPayload {
-    /// The request was taken in; it says nothing about the account.
+    /// The request was taken in; it says nothing about the account. False exactly when `errors` is not empty.
     accepted: bool,
     /// Why it was not taken in; empty on success.
     errors: Vec<UserError>,

@@ -86,7 +86,9 @@ pub struct FederatedQuery(
     federation::FederationQuery,
 );
 
-/// Everything that can be changed.
+/// Everything that can be changed. A mutation that is refused says why in the `errors` of its payload; the mutation
+/// itself is null where the top-level `errors` say why. A document has at most 3, unless the operator says
+/// otherwise.
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     login::LoginMutation,

@@ -14,12 +14,13 @@ use crate::services::oauth::{self, FinishInput, StartInput, Started};
 #[derive(SimpleObject)]
 #[graphql(name = "StartOAuthSignInPayload")]
 pub struct StartPayload {
-    /// Where to send the browser; null exactly when `errors` is not empty.
+    /// Where to send the browser, within ten minutes; null exactly when `errors` is not empty.
     authorization_url: Option<Url>,
     /// Why nothing began; empty on success.
     errors: Vec<UserError>,
-    /// A secret for `finishOAuthSignIn`, good once and for ten minutes. Keep it in the tab that began
-    /// (`sessionStorage`) and send it nowhere else: only who has it can finish the sign-in.
+    /// A secret for `finishOAuthSignIn`, good once and for ten minutes; null exactly when `errors` is not empty.
+    /// Keep it in the tab that began (`sessionStorage`) and send it nowhere else: only who has it can finish the
+    /// sign-in.
     state: Option<String>,
 }
 

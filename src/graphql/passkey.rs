@@ -15,7 +15,7 @@ use crate::scalar::{DateTime, Json};
 use crate::services::passkey::{self, Ceremony, FinishPasskeyRegistrationInput};
 use crate::services::passkey_sign_in::{self, FinishPasskeySignInInput, StartPasskeySignInInput};
 
-/// A passkey tied to an account.
+/// A passkey (WebAuthn credential) tied to an account.
 #[Object]
 impl Passkey {
     /// When it was added.
@@ -42,12 +42,14 @@ impl Passkey {
 /// What the browser's WebAuthn call needs.
 #[derive(SimpleObject)]
 pub struct StartPasskeyPayload {
-    /// For the second half; good once, for five minutes. Null exactly when `errors` is not empty.
+    /// For the second half, which needs it beside the answer of the authenticator; good once, for five minutes.
+    /// Null exactly when `errors` is not empty.
     challenge_token: Option<String>,
     /// Why nothing was begun; empty on success.
     errors: Vec<UserError>,
-    /// For `navigator.credentials`, in the JSON form of WebAuthn level 3: what
-    /// `PublicKeyCredential.parseCreationOptionsFromJSON` and `parseRequestOptionsFromJSON` take.
+    /// For `navigator.credentials`, in the JSON form of WebAuthn Level 3: what
+    /// `PublicKeyCredential.parseCreationOptionsFromJSON` and `parseRequestOptionsFromJSON` take. Null exactly when
+    /// `errors` is not empty.
     options: Option<Json>,
 }
 

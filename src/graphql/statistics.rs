@@ -84,7 +84,7 @@ impl From<statistics::LoginStats> for LoginStats {
 pub struct UserStats {
     /// Accounts that may sign in.
     active: i32,
-    /// The instant at which was counted; the last 30 days end with it.
+    /// When it was counted; the last 30 days end then.
     as_of: DateTime,
     /// Every role, by name, with how many accounts hold it.
     by_role: Vec<RoleCount>,

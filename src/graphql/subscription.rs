@@ -106,7 +106,8 @@ impl Subscription {
         }))
     }
 
-    /// One of the caller's sessions ended before its time. The last event on a connection may be its own.
+    /// One of the caller's sessions ended before its time, by whatever means. The last event on a connection may be
+    /// its own.
     #[graphql(directive = requires_session::apply(false, false))]
     async fn session_revoked(
         &self,
@@ -123,7 +124,8 @@ impl Subscription {
         }))
     }
 
-    /// An account was opened, closed or erased: any, or the one named.
+    /// An account was opened, closed or erased: any, or the one named. One that goes without ever having been
+    /// opened is not told of.
     #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false, false))]
     async fn user_status_changed(
         &self,

@@ -18,49 +18,50 @@ use crate::services::confirm::ConfirmIdentityInput;
 use crate::services::second_step::{self, VerifyTwoFactorInput};
 use crate::services::two_factor::{self, ConfirmTwoFactorInput};
 
-/// State of the second factor.
+/// State of the second factor. Passkeys, which prove it too, stand in `User.passkeys`.
 #[Object(name = "TwoFactorStatus")]
 impl TwoFactorState {
-    /// The account must have one, or a passkey.
+    /// The account must have a second factor: an authenticator app or a passkey.
     async fn compulsory(&self, ctx: &Context<'_>) -> bool {
         ctx.app().config.two_factor_required().asks(self.by_role)
     }
 
-    /// When its device was confirmed; null while it is off.
+    /// When the authenticator app was confirmed; null while `enabled` is false.
     async fn confirmed_at(&self) -> Option<DateTime> {
         self.confirmed_at
     }
 
-    /// Signing in asks for it.
+    /// An authenticator app is set up, and signing in with a password or a provider asks for a second factor. One
+    /// that is compulsory is asked for also where this is false and the account has a passkey.
     #[graphql(name = "enabled")]
     async fn is_enabled(&self) -> bool {
         self.enabled()
     }
 
-    /// Recovery codes that have not been used.
+    /// Recovery codes that have not been used, of ten; `regenerateRecoveryCodes` makes new ones.
     #[graphql(name = "recoveryCodesLeft")]
     async fn left(&self) -> i32 {
         i32::try_from(self.recovery_codes_left).unwrap_or(i32::MAX)
     }
 }
 
-/// What the device needs.
+/// What an authenticator app needs.
 #[derive(SimpleObject)]
 pub struct EnableTwoFactorPayload {
     /// Always empty.
     errors: Vec<UserError>,
-    /// What the device needs.
+    /// What an authenticator app needs to show codes.
     setup: Option<TwoFactorSetup>,
 }
 
-/// Shown once, until it is confirmed or runs out.
+/// What an authenticator app needs, shown this once: six digits, every 30 seconds, SHA-1 (TOTP, RFC 6238).
 #[derive(SimpleObject)]
 pub struct TwoFactorSetup {
-    /// When the first code must have been shown.
+    /// Until when `confirmTwoFactor` takes the first code: 15 minutes from now.
     expires_at: DateTime,
-    /// To be drawn as a QR code by the client.
+    /// The whole as an `otpauth://` address, to be drawn as a QR code by the client.
     otpauth_uri: String,
-    /// The same secret for typing in.
+    /// The secret alone, for typing in, in base 32 (RFC 4648).
     secret: String,
 }
 

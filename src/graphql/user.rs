@@ -240,7 +240,7 @@ impl User {
         self.status
     }
 
-    /// State of the second factor.
+    /// State of the account's second factor.
     #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true, false))]
     async fn two_factor(&self, ctx: &Context<'_>) -> Result<Option<TwoFactorState>> {
         ctx.loaders().one(TwoFactorOf(self.id)).await

@@ -20,7 +20,7 @@ pub struct Viewer {
 /// The caller, signed in or not.
 #[Object]
 impl Viewer {
-    /// Whether each of these permissions is held, in the order asked; at most 100.
+    /// Whether the caller holds each of these permissions, in the order asked; at most 100.
     fn has_permissions(&self, names: Vec<String>) -> Result<Vec<bool>> {
         if names.len() > 100 {
             return Err(Error::BadInput("At most 100 names.".to_owned()));
@@ -69,11 +69,11 @@ impl Viewer {
 /// What a sign-in page must know before anyone has signed in.
 #[derive(SimpleObject)]
 pub struct AuthOptions {
-    /// What a new password must look like.
+    /// What a new password must be like.
     password_policy: PasswordPolicy,
-    /// The outside services that one can sign in with.
+    /// The outside services that one can sign in with (`startOAuthSignIn`), in the operator's order.
     providers: Vec<SignInProvider>,
-    /// Whether strangers may open accounts.
+    /// Whether strangers may open accounts; if not, `register` answers `REJECTED`.
     registration_open: bool,
     /// A second factor is compulsory for every account.
     two_factor_required: bool,
@@ -95,9 +95,9 @@ pub struct SignInProvider {
 /// `PASSWORD_PERSONAL` and `PASSWORD_REUSED`.
 #[derive(SimpleObject)]
 pub struct PasswordPolicy {
-    /// How many former passwords may not be used again.
+    /// How many former passwords may not be used again; 0 for none.
     history_depth: i32,
-    /// Days until a password has to be changed; null for never.
+    /// Days until a password has to be changed; then `login` answers `PasswordExpired`. Null for never.
     maximum_age_days: Option<i32>,
     /// Most characters, counted in Unicode code points.
     maximum_length: i32,
@@ -106,7 +106,7 @@ pub struct PasswordPolicy {
     /// Refused when it is common or known from breaches, or holds the person's name, user name or
     /// address or the name of the service.
     refuses_common: bool,
-    /// Needs a digit.
+    /// Needs a digit, 0 to 9.
     requires_digit: bool,
     /// Needs a lower-case letter.
     requires_lowercase: bool,

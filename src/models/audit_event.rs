@@ -94,7 +94,7 @@ text_enum! {
         SigningKeyChanged = "signing_key_changed",
         /// The second factor was switched off.
         TwoFactorDisabled = "two_factor_disabled",
-        /// The second factor was switched on, or its device replaced.
+        /// The second factor was switched on, or its authenticator app replaced.
         TwoFactorEnabled = "two_factor_enabled",
         /// The second factor was taken off by an administrator, or when a change of the address was undone.
         TwoFactorReset = "two_factor_reset",

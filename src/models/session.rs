@@ -38,17 +38,17 @@ text_enum! {
 text_enum! {
     /// What a person proved to sign in.
     pub enum SignInMethod {
-        /// The link in a mail that proves the address.
+        /// The link of a mail that proves the address.
         EmailLink = "email_link",
         /// A passkey, which its authenticator gives out only to the person it knows.
         Passkey = "passkey",
         /// The password.
         Password = "password",
-        /// An account at another provider.
+        /// An account at a sign-in provider.
         Provider = "provider",
         /// A recovery code.
         RecoveryCode = "recovery_code",
-        /// A code from a device.
+        /// A code from an authenticator app.
         Totp = "totp",
         /// Nothing anew: a second factor was proved on the same device before.
         TrustedDevice = "trusted_device",

@@ -17,15 +17,16 @@ use crate::services::codes::{self, Code};
 use crate::services::passkey_sign_in::{self, PROOF, PasskeyProofInput, Shown};
 use crate::services::{password, two_factor};
 
-/// Proof that the person at the keyboard owns the account.
+/// Proof that the person at the keyboard owns the account; exactly one of these. What is not enough is refused with
+/// `REJECTED`, what is wrong with `INVALID_CREDENTIALS` or `TOKEN_REJECTED`.
 #[derive(OneofObject)]
 pub enum ConfirmIdentityInput {
-    /// A passkey of the account.
+    /// A passkey of the account, begun by `startPasskeySignIn`.
     Passkey(PasskeyProofInput),
     /// The password of the account; not enough where signing in asks for a second factor.
     #[graphql(secret)]
     Password(String),
-    /// Six digits from the device, or a recovery code.
+    /// Six digits from the authenticator app, or a recovery code.
     #[graphql(secret)]
     TwoFactorCode(String),
 }

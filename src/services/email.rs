@@ -30,7 +30,7 @@ use crate::services::{erasure, two_factor, validate};
 /// A mailed token.
 #[derive(InputObject)]
 pub struct TokenInput {
-    /// The token, as the mailed link carries it.
+    /// The token of the mailed link; good once.
     #[graphql(secret)]
     pub token: String,
 }
@@ -49,14 +49,14 @@ pub struct VerifyEmailInput {
 /// A mail address that may or may not belong to an account.
 #[derive(InputObject)]
 pub struct EmailInput {
-    /// The address.
+    /// The address, without regard to case.
     pub email: String,
 }
 
 /// The address to move to.
 #[derive(InputObject)]
 pub struct RequestEmailChangeInput {
-    /// The new address.
+    /// The new address, at most 254 characters; refused where it is the present one.
     pub new_email: String,
 }
 

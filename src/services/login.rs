@@ -23,26 +23,29 @@ use crate::services::sign_in::{self, NewSignIn, SignIn, Tried};
 pub enum TokenDelivery {
     /// In the answer; for native apps and servers.
     Body,
-    /// In `HttpOnly`, `SameSite` cookies; for browsers.
+    /// In `HttpOnly`, `SameSite` cookies; for browsers. Later requests with them need the header
+    /// `graphql-require-preflight: 1`. A page of an origin that the operator has not listed gets the code
+    /// `FORBIDDEN`.
     Cookie,
 }
 
 /// A sign-in with a password.
 #[derive(InputObject)]
 pub struct LoginInput {
-    /// User name or mail address.
+    /// User name or mail address, without regard to case.
     pub identifier: String,
-    /// The password.
+    /// The password of the account.
     #[graphql(secret)]
     pub password: String,
     /// Keep the session for 30 days instead of 24 hours, unless the operator says otherwise; `Session.expiresAt`
     /// tells.
     #[graphql(default = false)]
     pub remember_me: bool,
-    /// How the tokens come back.
+    /// Whether the tokens come back in the answer or in cookies.
     #[graphql(default_with = "TokenDelivery::Body")]
     pub token_delivery: TokenDelivery,
-    /// From `SignedIn.deviceToken` of an earlier sign-in on this device; left out when it is in a cookie.
+    /// From `SignedIn.deviceToken` of an earlier sign-in on this device, in place of the second factor; left out
+    /// when it is in a cookie, or there is none.
     #[graphql(secret)]
     pub device_token: Option<String>,
 }

@@ -37,13 +37,13 @@ const MOST_CODE: usize = 2048;
 #[derive(InputObject)]
 #[graphql(name = "StartOAuthSignInInput")]
 pub struct StartInput {
-    /// Tie the provider to the caller's account, in place of signing in. Needs a session whose owner
-    /// signed in a short time ago.
+    /// Tie the provider to the caller's account, in place of signing in. Needs a session with a recent sign-in;
+    /// otherwise the code is `REAUTHENTICATION_REQUIRED`.
     #[graphql(default = false)]
     pub link: bool,
     /// Slug from `authOptions.providers`.
     pub provider: String,
-    /// Where the provider sends the browser back to; must be on the allow-list, to the letter.
+    /// Page that the provider sends the browser back to; must be on the operator's list, to the letter.
     pub redirect_uri: String,
 }
 
@@ -54,12 +54,13 @@ pub struct FinishInput {
     /// The parameter `code` with which the provider sent the browser back.
     #[graphql(secret)]
     pub code: String,
-    /// From `SignedIn.deviceToken` of an earlier sign-in on this device; left out when it is in a cookie.
+    /// From `SignedIn.deviceToken` of an earlier sign-in on this device, in place of the second factor; left out
+    /// when it is in a cookie, or there is none.
     #[graphql(secret)]
     pub device_token: Option<String>,
     /// The parameter `iss`, where the provider sent one (RFC 9207).
     pub iss: Option<String>,
-    /// As in `startOAuthSignIn`.
+    /// Slug of the provider, as in `startOAuthSignIn`.
     pub provider: String,
     /// Keep the session for 30 days instead of 24 hours, unless the operator says otherwise; `Session.expiresAt`
     /// tells.
@@ -67,11 +68,11 @@ pub struct FinishInput {
     pub remember_me: bool,
     /// The parameter `state` with which the provider sent the browser back; compared where it is given.
     pub returned_state: Option<String>,
-    /// As returned by `startOAuthSignIn`. It never leaves the tab that began, and is not the parameter
-    /// `state` in the address of the provider.
+    /// `StartOAuthSignInPayload.state`. It never leaves the tab that began, and is not the parameter `state` in the
+    /// address of the provider.
     #[graphql(secret)]
     pub state: String,
-    /// How the tokens come back.
+    /// Whether the tokens come back in the answer or in cookies.
     #[graphql(default_with = "TokenDelivery::Body")]
     pub token_delivery: TokenDelivery,
 }

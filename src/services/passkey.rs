@@ -31,15 +31,15 @@ const CEREMONY: TimeDelta = TimeDelta::minutes(5);
 /// The prefix of tokens that name ceremonies.
 const TOKEN_PREFIX: &str = "crp";
 
-/// What the authenticator answered, as the browser's `PublicKeyCredential.toJSON()` gives it.
+/// What the authenticator answered to `startPasskeyRegistration`.
 #[derive(InputObject)]
 pub struct FinishPasskeyRegistrationInput {
     /// As `startPasskeyRegistration` gave it; good once, for five minutes, in the same session.
     #[graphql(secret)]
     pub challenge_token: String,
-    /// The answer; an object.
+    /// The new credential as its `toJSON()` gives it (WebAuthn Level 3, `RegistrationResponseJSON`); an object.
     pub credential: Json,
-    /// What the person calls it; 1 to 100 characters.
+    /// What the person calls the passkey; 1 to 100 characters.
     pub name: String,
 }
 

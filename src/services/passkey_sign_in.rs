@@ -32,30 +32,30 @@ pub struct StartPasskeySignInInput {
     pub challenge_token: Option<String>,
 }
 
-/// What the authenticator answered, as the browser's `PublicKeyCredential.toJSON()` gives it.
+/// What the authenticator answered to `startPasskeySignIn`.
 #[derive(InputObject)]
 pub struct FinishPasskeySignInInput {
     /// As `startPasskeySignIn` gave it; good once, for five minutes.
     #[graphql(secret)]
     pub challenge_token: String,
-    /// The answer; an object.
+    /// The credential as its `toJSON()` gives it (WebAuthn Level 3, `AuthenticationResponseJSON`); an object.
     pub credential: Json,
     /// Keep the session for 30 days instead of 24 hours, unless the operator says otherwise; `Session.expiresAt`
     /// tells. As a second step, what the first one said counts.
     #[graphql(default = false)]
     pub remember_me: bool,
-    /// How the tokens come back. As a second step, what the first one said counts.
+    /// Whether the tokens come back in the answer or in cookies. As a second step, what the first one said counts.
     #[graphql(default_with = "TokenDelivery::Body")]
     pub token_delivery: TokenDelivery,
 }
 
-/// A passkey that is shown again.
+/// A passkey that is shown again, as the answer to `startPasskeySignIn`.
 #[derive(InputObject)]
 pub struct PasskeyProofInput {
     /// As `startPasskeySignIn` gave it without an input; good once, for five minutes.
     #[graphql(secret)]
     pub challenge_token: String,
-    /// What the authenticator answered, as the browser's `PublicKeyCredential.toJSON()` gives it.
+    /// The credential as its `toJSON()` gives it (WebAuthn Level 3, `AuthenticationResponseJSON`); an object.
     pub credential: Json,
 }
 

@@ -33,7 +33,7 @@ pub struct ResetPasswordInput {
     /// As `authOptions.passwordPolicy` says.
     #[graphql(secret)]
     pub new_password: String,
-    /// The token, as the mailed link or `PasswordExpired` carries it.
+    /// The token of the mailed link or invitation, or `PasswordExpired.resetToken`.
     #[graphql(secret)]
     pub token: String,
 }
@@ -41,10 +41,10 @@ pub struct ResetPasswordInput {
 /// Old and new password.
 #[derive(InputObject)]
 pub struct ChangePasswordInput {
-    /// The password until now.
+    /// The password that the account has now.
     #[graphql(secret)]
     pub current_password: String,
-    /// As `authOptions.passwordPolicy` says.
+    /// As `authOptions.passwordPolicy` says, and not the present one.
     #[graphql(secret)]
     pub new_password: String,
 }

@@ -20,13 +20,14 @@ use crate::services::{codes, devices};
 /// Second step of a sign-in.
 #[derive(InputObject)]
 pub struct VerifyTwoFactorInput {
-    /// From `TwoFactorRequired`.
+    /// As `TwoFactorRequired` gave it.
     #[graphql(secret)]
     pub challenge_token: String,
-    /// Six digits, or a recovery code.
+    /// Six digits from the authenticator app, or a recovery code, whatever its case and hyphens.
     #[graphql(secret)]
     pub code: String,
-    /// Skip the second step on this device for 30 days, or as long as the server is set to.
+    /// Ask for no second factor on this device for 30 days unless the operator says otherwise;
+    /// `SignedIn.deviceToken` or a cookie stands in for it.
     #[graphql(default = false)]
     pub trust_device: bool,
 }

@@ -32,7 +32,7 @@ const GRACE: TimeDelta = TimeDelta::seconds(10);
 /// The token to trade in.
 #[derive(InputObject)]
 pub struct RefreshTokenInput {
-    /// Left out when the token is in a cookie.
+    /// From `SignedIn.refreshToken`; left out when it is in a cookie.
     #[graphql(secret)]
     pub refresh_token: Option<String>,
 }

@@ -33,21 +33,21 @@ use crate::services::{account, codes, data_keys};
 /// How long a secret waits for its first code.
 pub const SETUP_LIFETIME: TimeDelta = TimeDelta::minutes(15);
 
-/// A way to prove the second factor.
+/// A way to prove the second factor at sign-in.
 #[derive(Enum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TwoFactorMethod {
-    /// A passkey of the account: `startPasskeySignIn` with the challenge token.
+    /// A passkey of the account: `startPasskeySignIn` with the challenge token, then `finishPasskeySignIn`.
     Passkey,
     /// A recovery code: `verifyTwoFactor`.
     RecoveryCode,
-    /// A code from the device: `verifyTwoFactor`.
+    /// A time-based code (TOTP, RFC 6238) from an authenticator app: `verifyTwoFactor`.
     Totp,
 }
 
-/// First code from the new device.
+/// First code from the new authenticator app.
 #[derive(InputObject)]
 pub struct ConfirmTwoFactorInput {
-    /// Six digits.
+    /// Six digits that the app shows now.
     #[graphql(secret)]
     pub code: String,
 }

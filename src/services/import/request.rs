@@ -23,11 +23,11 @@ const MAX_KEY: usize = 255;
 /// Accounts to take in.
 #[derive(InputObject)]
 pub struct ImportUsersInput {
-    /// Check every row and change nothing.
+    /// Check every row, tell what would become of it, and change nothing.
     #[graphql(default = false)]
     pub dry_run: bool,
-    /// The same key within 24 hours returns the first answer again; at most 255 characters. A dry run leaves it
-    /// alone.
+    /// The same key within 24 hours returns the first answer again; at most 255 characters. With other rows it is
+    /// `TAKEN`. A dry run leaves it alone.
     pub idempotency_key: Option<String>,
     /// Between 1 and 500. With a request of at most 64 KiB, which is the limit unless the operator says otherwise,
     /// some 200 with hashes fit.
@@ -37,9 +37,9 @@ pub struct ImportUsersInput {
 /// A row that was not taken in.
 #[derive(SimpleObject, Clone, Debug, Serialize, Deserialize)]
 pub struct ImportFailure {
-    /// Why.
+    /// Why it was not taken in; their `path` begins with `input`, `rows` and the number of the row.
     pub errors: Vec<UserError>,
-    /// Counted from 0.
+    /// Number of the row in `rows`, counted from 0.
     pub row: i32,
 }
 

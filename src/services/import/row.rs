@@ -26,24 +26,25 @@ use crate::services::{data_keys, sealed};
 /// Most roles that a row names.
 const MOST_ROLES: usize = 50;
 
-/// One account to take in; the address is the key.
+/// One account to take in; the address is the key. Of an account that is there, only names, birth date and roles
+/// that it lacks are filled in.
 #[derive(InputObject, Clone, Serialize)]
 pub struct ImportUserRow {
-    /// Day of birth.
+    /// Day of birth, not more than 130 years ago.
     pub birth_date: Option<Date>,
     /// When the account came into being: between 1970 and now; now when left out.
     pub created_at: Option<DateTime>,
     /// Address to sign in with.
     pub email: String,
-    /// The other system has proved the address. An account whose address was not waits until it is. Needs
-    /// `admin:system`.
+    /// The other system has proved the address. A new account whose address was not is `PENDING` until it is;
+    /// `resendVerification` mails a link. Needs `admin:system`.
     #[graphql(default = false)]
     pub email_verified: bool,
     /// Given name, at most 150 characters.
     pub first_name: Option<String>,
     /// Name as it is to be shown; 2 to 255 characters.
     pub full_name: String,
-    /// Open; a closed account only an administrator opens again.
+    /// False opens a new account as a closed one, which only an administrator opens again.
     #[graphql(default = true)]
     pub is_active: bool,
     /// Family name, at most 150 characters.
@@ -55,9 +56,9 @@ pub struct ImportUserRow {
     /// Roles beside those that every new account gets, by name; at most 50, none that grants what the caller does
     /// not hold.
     pub role_names: Option<Vec<String>>,
-    /// Letters, digits and underscores, at most 150.
+    /// Unique, letters, digits and underscores, at most 150; null for none.
     pub username: Option<String>,
-    /// Keeps the identifier that other systems already know. Needs `admin:system`.
+    /// Keeps the identifier that other systems already know (`User.uuid`). Needs `admin:system`.
     pub uuid: Option<Uuid>,
 }
 

@@ -47,7 +47,10 @@ impl AccountMutation {
     async fn deactivate_account(
         &self,
         ctx: &Context<'_>,
-        input: ConfirmIdentityInput,
+        #[graphql(
+            desc = "Left out by who signed in with a provider, a short time ago, and has neither a password nor a passkey nor a second factor."
+        )]
+        input: Option<ConfirmIdentityInput>,
     ) -> Result<Option<AccountPayload>> {
         let result = account::deactivate(ctx.app(), ctx.actor()?, input).await;
         let (user, errors) = settle(ctx, result)?;

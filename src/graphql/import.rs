@@ -7,7 +7,7 @@ use crate::graphql::context::ContextExt as _;
 use crate::graphql::directive::{cost, requires_permission};
 use crate::graphql::error::settle;
 use crate::models::permission::SystemPermission;
-use crate::services::import::{self, ImportFailure, ImportUsersInput};
+use crate::services::import::{self, ImportFailure, ImportUsersInput, Imported};
 
 /// What became of the rows.
 #[derive(SimpleObject)]
@@ -18,7 +18,9 @@ pub struct ImportUsersPayload {
     errors: Vec<UserError>,
     /// Rows that were not taken in, in their order.
     failures: Vec<ImportFailure>,
-    /// Accounts that were there and lacked something that the row has; those that lacked nothing are in no count.
+    /// Accounts that were there and lacked nothing that the row has.
+    unchanged: i32,
+    /// Accounts that were there and lacked something that the row has.
     updated: i32,
 }
 
@@ -43,13 +45,17 @@ impl ImportMutation {
     ) -> Result<Option<ImportUsersPayload>> {
         let result = import::import(ctx.app(), ctx.actor()?, input).await;
         let (imported, errors) = settle(ctx, result)?;
-        let (created, updated, failures) = imported
-            .map(|imported| (imported.created, imported.updated, imported.failures))
-            .unwrap_or_default();
+        let Imported {
+            created,
+            failures,
+            unchanged,
+            updated,
+        } = imported.unwrap_or_default();
         Ok(Some(ImportUsersPayload {
             created,
             errors,
             failures,
+            unchanged,
             updated,
         }))
     }

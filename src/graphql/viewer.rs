@@ -66,9 +66,13 @@ impl Viewer {
     }
 }
 
-/// What a sign-in page must know before anyone has signed in.
+/// What pages for signing in and up must know before anyone has signed in.
 #[derive(SimpleObject)]
 pub struct AuthOptions {
+    /// `register` wants a birth date.
+    birth_date_required: bool,
+    /// Least age in years of somebody who gives a birth date; null for none.
+    minimum_age: Option<i32>,
     /// What a new password must be like.
     password_policy: PasswordPolicy,
     /// The outside services that one can sign in with (`startOAuthSignIn`), in the operator's order.
@@ -139,7 +143,7 @@ pub struct ViewerQuery;
 
 #[Object]
 impl ViewerQuery {
-    /// What a sign-in page must know before anyone has signed in.
+    /// What pages for signing in and up must know before anyone has signed in.
     #[graphql(directive = public::apply())]
     async fn auth_options(&self, ctx: &Context<'_>) -> AuthOptions {
         let app = ctx.app();
@@ -149,10 +153,15 @@ impl ViewerQuery {
             display_name: provider.name.clone(),
             slug: provider.slug.clone(),
         });
+        let registration = &config.registration;
         AuthOptions {
+            birth_date_required: registration.birth_date_required,
+            minimum_age: i32::try_from(registration.minimum_age)
+                .ok()
+                .filter(|age| *age > 0),
             password_policy: config.password_policy().into(),
             providers: providers.collect(),
-            registration_open: config.registration.open,
+            registration_open: registration.open,
             two_factor_required: config.two_factor_required() == TwoFactorRequirement::Everybody,
         }
     }

@@ -27,9 +27,13 @@ use crate::services::{devices, mails, roles, validate};
 /// Closes the caller's own account until it is opened again by a mailed link.
 ///
 /// # Errors
-/// `INVALID_CREDENTIALS`, `TOO_MANY_ATTEMPTS`, `PROTECTED` for the last administrator.
-pub async fn deactivate(app: &App, actor: &Actor, input: ConfirmIdentityInput) -> Result<User> {
-    let proof = confirm::check(app, actor, input).await?;
+/// Those of [`confirm::check_all_there_is`]; `PROTECTED` for the last administrator.
+pub async fn deactivate(
+    app: &App,
+    actor: &Actor,
+    input: Option<ConfirmIdentityInput>,
+) -> Result<User> {
+    let proof = confirm::check_all_there_is(app, actor, input).await?;
     let now = app.now();
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {

@@ -137,7 +137,8 @@ async fn asking_wants_a_recent_sign_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_nothing_but_a_provider_is_erased_too() {
+async fn who_has_nothing_but_a_provider_closes_the_account_and_has_it_erased_too() {
+    const CLOSE: &str = "mutation { deactivateAccount { errors { code path } user { status } } }";
     let setup = Setup::new().await;
     let ada = setup.signed_in("a-1", ADA).await;
     let asked = ada.erase_account(None).await;
@@ -148,7 +149,19 @@ async fn who_has_nothing_but_a_provider_is_erased_too() {
     ada.add_passkey().await;
     let before = setup.app.state().await;
     assert_eq!(ada.erase_account(None).await.code(), "REJECTED");
+    let refused = ada.ask(CLOSE).await;
+    assert_eq!(
+        refused.data("deactivateAccount"),
+        &json!({ "errors": [{ "code": "REJECTED", "path": ["input"] }], "user": null })
+    );
     assert_eq!(setup.app.state().await, before);
+    let bob = setup.signed_in("b-1", "bob@example.org").await;
+    let closed = bob.ask(CLOSE).await;
+    assert_eq!(
+        closed.data("deactivateAccount"),
+        &json!({ "errors": [], "user": { "status": "DEACTIVATED" } })
+    );
+    assert!(!bob.is_signed_in().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

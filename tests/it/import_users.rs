@@ -12,7 +12,7 @@ const UUID: &str = "5e0f1c2d-7a8b-4c9d-8e0f-102132435401";
 
 impl Client<'_> {
     async fn import(&self, input: Value) -> Answer {
-        let document = "mutation($input: ImportUsersInput!) { importUsers(input: $input) { created updated \
+        let document = "mutation($input: ImportUsersInput!) { importUsers(input: $input) { created unchanged updated \
             errors { code path ... on InvalidValueError { rule } } failures { row errors { code path message } } } }";
         self.gql(document, json!({ "input": input })).await
     }
@@ -83,7 +83,9 @@ async fn an_administrator_takes_accounts_in_and_they_sign_in_as_before() {
     );
     // The same once more.
     let before = app.state().await;
-    assert_eq!(counts(&admin.import(input).await), json!([0, 0, []]));
+    let again = admin.import(input).await;
+    assert_eq!(counts(&again), json!([0, 0, []]));
+    assert_eq!(again.at("importUsers/unchanged"), 3);
     assert_eq!(app.state().await, before);
 }
 
@@ -101,7 +103,7 @@ async fn rows_that_fail_say_why_and_the_others_are_taken_in() {
     let path = |row: &str, field: &str| json!(["input", "rows", row, field]);
     assert_eq!(
         answer.data("importUsers"),
-        &json!({ "created": 1, "updated": 0, "errors": [], "failures": [
+        &json!({ "created": 1, "unchanged": 0, "updated": 0, "errors": [], "failures": [
             { "row": 1, "errors": [
                 { "code": "INVALID_VALUE", "path": path("1", "email"), "message": "Not a mail address." },
                 { "code": "INVALID_VALUE", "path": path("1", "fullName"), "message": "Between 2 and 255 characters." },

@@ -396,7 +396,19 @@ async fn of_many_registrations_of_one_address_one_opens_an_account() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_birth_date_can_be_compulsory_and_stays_so() {
-    let app = TestApp::with(&["--birth-date-required=true"]).await;
+    let told = "{ authOptions { birthDateRequired minimumAge } }";
+    let app = TestApp::new().await;
+    let unset = app.gql(told, Value::Null).await;
+    assert_eq!(
+        unset.data("authOptions"),
+        &json!({ "birthDateRequired": false, "minimumAge": null })
+    );
+    let app = TestApp::with(&["--birth-date-required=true", "--minimum-age=16"]).await;
+    let told = app.gql(told, Value::Null).await;
+    assert_eq!(
+        told.data("authOptions"),
+        &json!({ "birthDateRequired": true, "minimumAge": 16 })
+    );
     let refused = app.gql(REGISTER, input(&json!({}))).await;
     let error = refused.data("register/errors/0");
     assert_eq!(

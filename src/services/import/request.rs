@@ -44,10 +44,13 @@ pub struct ImportFailure {
 }
 
 /// What became of the rows.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Imported {
     /// Accounts that were opened.
     pub created: i32,
+    /// Accounts that were there and lacked nothing. Answers that were kept before this was counted have none.
+    #[serde(default)]
+    pub unchanged: i32,
     /// Accounts that were there and lacked something.
     pub updated: i32,
     /// Rows that were not taken in, in their order.
@@ -71,6 +74,7 @@ impl Imported {
         failures.sort_by_key(|failure| failure.row);
         Self {
             created: count(outcome.created),
+            unchanged: count(outcome.unchanged),
             updated: count(outcome.updated),
             failures,
         }

@@ -2,78 +2,18 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, BodyDataStream};
-use axum::http::{HeaderMap, Request, StatusCode};
+use axum::body::Body;
 use cardea::http;
 use cardea::live::Times;
-use futures_util::StreamExt as _;
-use serde_json::{Value, json};
-use tower::ServiceExt as _;
+use serde_json::Value;
 
 use crate::harness::socket::{sessions_of, until};
+use crate::harness::stream::{EVENTS, Stream, ask};
 use crate::harness::{Answer, Client, TestApp};
 
 const SESSIONS: &str = "subscription { sessionRevoked { reason sessionId } }";
-const EVENTS: &str = "text/event-stream";
 /// What urql sends with everything.
 const URQL: &str = "application/graphql-response+json, application/graphql+json, application/json, text/event-stream, multipart/mixed";
-
-struct Stream {
-    headers: HeaderMap,
-    body: BodyDataStream,
-}
-
-impl Stream {
-    /// The next piece; `None` at the end in good order.
-    async fn next(&mut self) -> Option<Result<String, ()>> {
-        let piece = tokio::time::timeout(Duration::from_secs(20), self.body.next()).await;
-        let piece = piece.expect("something comes in time")?;
-        Some(
-            piece
-                .map_err(|_| ())
-                .map(|bytes| String::from_utf8(bytes.to_vec()).expect("text")),
-        )
-    }
-
-    /// The next piece, which is no end.
-    async fn text(&mut self) -> String {
-        self.next().await.expect("no end").expect("not cut")
-    }
-}
-
-async fn ask(
-    app: &TestApp,
-    accept: &str,
-    query: &str,
-    headers: &[(&str, &str)],
-) -> Result<Stream, Box<Answer>> {
-    let mut request = Request::post("/graphql")
-        .header("content-type", "application/json")
-        .header("accept", accept);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let body = json!({ "query": query }).to_string();
-    let request = request.body(Body::from(body)).expect("a request");
-    let response = app
-        .router
-        .clone()
-        .oneshot(request)
-        .await
-        .expect("an answer");
-    let events = response.headers()["content-type"] == "text/event-stream; charset=utf-8";
-    if !events {
-        return Err(Box::new(Answer::read(response).await));
-    }
-    assert_eq!(response.status(), StatusCode::OK);
-    let (parts, body) = response.into_parts();
-    let mut stream = Stream {
-        headers: parts.headers,
-        body: body.into_data_stream(),
-    };
-    assert_eq!(stream.text().await, ":\n\n", "the answer begins at once");
-    Ok(stream)
-}
 
 async fn stream(app: &TestApp, client: &Client<'_>, query: &str) -> Result<Stream, Box<Answer>> {
     until("the line to the database", || app.app.access.is_believed()).await;

@@ -22,6 +22,7 @@ pub mod served;
 pub mod server;
 pub mod smtp;
 pub mod socket;
+pub mod stream;
 pub mod verbs;
 
 pub use app::TestApp;

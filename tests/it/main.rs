@@ -6,6 +6,7 @@ mod access;
 mod access_token;
 mod account_status;
 mod administration;
+mod api_doc;
 mod audit;
 mod cleaning;
 mod cli;

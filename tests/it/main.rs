@@ -12,6 +12,7 @@ mod cleaning;
 mod cli;
 mod client_info;
 mod clients;
+mod compatibility;
 mod conformance;
 mod constraints;
 mod cookies;

@@ -52,6 +52,6 @@ fn graphql_eslint_finds_nothing_in_the_schema() {
     };
     assert_eq!(
         scripts.run("lint.mjs", &[]),
-        "0 findings, and naming-convention, require-deprecation-date, require-description where they belong\n"
+        "0 findings, and naming-convention, require-deprecation-reason, require-description where they belong\n"
     );
 }

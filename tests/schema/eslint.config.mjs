@@ -27,14 +27,14 @@ export default [
         'error',
         { listTypeCanWrapOnlyEdgeType: false, shouldImplementNode: false, withEdgeSuffix: true },
       ],
-      // Beside those: inputs have names of their own, what is deprecated says until when, what changes something
-      // answers with an object, and exactly one field cannot be compulsory.
+      // Beside those: inputs have names of their own, what changes something answers with an object, and exactly one
+      // field cannot be compulsory. Until when something deprecated stays is in its reason (tests/it/compatibility.rs):
+      // the rule for that wants an argument that `@deprecated` does not have.
       '@graphql-eslint/input-name': [
         'error',
         { caseSensitiveInputType: false, checkInputType: false, checkMutations: true, checkQueries: false },
       ],
       '@graphql-eslint/no-scalar-result-type-on-mutation': 'error',
-      '@graphql-eslint/require-deprecation-date': 'error',
       '@graphql-eslint/require-nullable-fields-with-oneof': 'error',
     },
   },

@@ -14,6 +14,6 @@ for (const { line, message, ruleId } of linted.messages) console.log(`${line}: $
 
 const wrong = 'type wrong_name { a(X: Int): Int @deprecated }\n';
 const [refused] = await eslint.lintText(wrong, { filePath: resolve(dirname(schema), 'wrong.graphql') });
-const rules = ['naming-convention', 'require-deprecation-date', 'require-description'];
+const rules = ['naming-convention', 'require-deprecation-reason', 'require-description'];
 const found = rules.filter((rule) => refused.messages.some(({ ruleId }) => ruleId === `@graphql-eslint/${rule}`));
 console.log(`${linted.messages.length} findings, and ${found.join(', ')} where they belong`);

@@ -28,12 +28,14 @@ const FILES: [&str; 5] = [
     "vite.config.js",
 ];
 /// The page that loads from a CDN: the path each file is served under, and its source.
-const STAND_IN: [(&str, &str); 5] = [
+const STAND_IN: [(&str, &str); 7] = [
     ("index.html", "cdn.html"),
     ("app.js", "src/app.js"),
+    ("catalogue.js", "src/catalogue.js"),
     ("examples.js", "src/examples.js"),
     ("icon.svg", "src/icon.svg"),
     ("page.css", "src/page.css"),
+    ("session.js", "src/session.js"),
 ];
 /// Where the mail templates are: a folder for each language.
 const TEMPLATES: &str = "src/mail/templates";

@@ -1,39 +1,17 @@
-// Nothing in this file needs a bundler: the page that loads from a CDN runs it unchanged.
-import { createElement, useEffect, useRef } from 'react';
+// Nothing in these files needs a bundler: the page that loads from a CDN runs them unchanged.
+import { createElement, useEffect } from 'react';
 import { createRoot } from 'react-dom/client';
-import { GraphiQL } from 'graphiql';
-import { useGraphiQL } from '@graphiql/react';
+import { GraphiQL, HISTORY_PLUGIN } from 'graphiql';
+import { useGraphiQL, useGraphiQLActions } from '@graphiql/react';
 import { createGraphiQLFetcher } from '@graphiql/toolkit';
-import { examples } from './examples.js';
-
-const defaultHeaders = '{\n  "Authorization": "Bearer "\n}';
-
-function send(url, { headers, ...init }) {
-  const sent = new Headers(headers);
-  // "Bearer" without a token is the placeholder above, which the server would refuse as malformed.
-  if (/^bearer$/i.test(sent.get('authorization') ?? '')) sent.delete('authorization');
-  return fetch(url, { ...init, headers: sent, credentials: 'same-origin' });
-}
-
-/** Carries what is typed under Headers along to every tab, so that a token is pasted once. */
-function SharedHeaders() {
-  const editor = useGraphiQL((state) => state.headerEditor);
-  const tab = useGraphiQL((state) => state.activeTabIndex);
-  const shared = useRef(defaultHeaders);
-  useEffect(() => {
-    if (!editor) return;
-    if (editor.getValue() !== shared.current) editor.setValue(shared.current);
-    // A flush is GraphiQL putting in the text of another tab, not somebody typing.
-    const typing = editor.onDidChangeModelContent(({ isFlush }) => {
-      if (!isFlush) shared.current = editor.getValue();
-    });
-    return () => typing.dispose();
-  }, [editor, tab]);
-}
+import { EXAMPLES_PLUGIN } from './catalogue.js';
+import { tabs } from './examples.js';
+import { connect, defaultHeaders, send, SESSION_PLUGIN, SharedHeaders } from './session.js';
 
 const root = document.getElementById('graphiql');
 const { endpoint } = root.dataset;
-const fetcher = createGraphiQLFetcher({
+connect(endpoint);
+const ask = createGraphiQLFetcher({
   url: endpoint,
   // Subscriptions go over a WebSocket, which says who it is with what is typed under Headers.
   subscriptionUrl: new URL(endpoint, location.href).href.replace(/^http/, 'ws'),
@@ -42,18 +20,45 @@ const fetcher = createGraphiQLFetcher({
   headers: { 'graphql-require-preflight': '1' },
 });
 
+/** For a moment after a tab was opened GraphiQL sends the name of the operation that was there before. */
+function fetcher({ operationName, ...params }, options) {
+  const there = new RegExp(`\\b${operationName}\\b`).test(params.query);
+  return ask(there ? { ...params, operationName } : params, options);
+}
+
+/** Breaks long lines, so that the comments of the examples are read in a narrow window, too. */
+function LineBreaks() {
+  const editor = useGraphiQL((state) => state.queryEditor);
+  useEffect(() => editor?.updateOptions({ wordWrap: 'on' }), [editor]);
+}
+
+/** Has the editors follow when the system turns dark or light while the page is open; GraphiQL has the rest follow. */
+function Daylight() {
+  const theme = useGraphiQL((state) => state.theme);
+  const { setTheme } = useGraphiQLActions();
+  useEffect(() => {
+    if (theme) return;
+    const dark = matchMedia('(prefers-color-scheme: dark)');
+    const follow = () => setTheme(null);
+    dark.addEventListener('change', follow);
+    return () => dark.removeEventListener('change', follow);
+  }, [theme, setTheme]);
+}
+
 createRoot(root).render(
   createElement(
     GraphiQL,
     {
       fetcher,
-      defaultTabs: examples,
+      plugins: [EXAMPLES_PLUGIN, SESSION_PLUGIN, HISTORY_PLUGIN],
+      visiblePlugin: EXAMPLES_PLUGIN.title,
+      defaultTabs: tabs,
       defaultHeaders,
       defaultEditorToolsVisibility: 'variables',
       // Variables hold passwords and headers hold tokens: neither may outlive the browser tab.
       storage: sessionStorage,
       shouldPersistHeaders: false,
     },
-    createElement(GraphiQL.Logo, null, 'Cardea', createElement(SharedHeaders)),
+    createElement(GraphiQL.Logo, null, 'Cardea', ...[SharedHeaders, LineBreaks, Daylight].map((part) => createElement(part, { key: part.name }))),
   ),
 );

@@ -1,16 +1,43 @@
 // Each document is valid against the schema; the browser test fails when one no longer is.
-const example = (query, variables) => ({
-  query: query.trimStart(),
-  variables: variables && JSON.stringify(variables, null, 2),
-});
+const example = (document, variables) => {
+  // What stands above the operation becomes one line, which the editor breaks where it has to.
+  const query = document.trimStart().replaceAll(/\n# +/g, ' ');
+  const [, name] = query.match(/^(?:query|mutation|subscription) (\w+)/m);
+  return { name, query, variables: variables && JSON.stringify(variables, null, 2) };
+};
 
 const password = 'Correct-Horse-7';
+const errors = `errors {
+      code
+      message
+      path
+    }`;
+const step = `result {
+      ... on SignedIn {
+        accessToken
+        accessTokenExpiresAt
+        refreshToken
+        user {
+          fullName
+        }
+      }
+      ... on EmailVerificationRequired {
+        resendAvailableAt
+      }
+      ... on TwoFactorRequired {
+        challengeToken
+        methods
+      }
+      ... on PasswordExpired {
+        resetToken
+      }
+    }`;
 
-/** Example operations, one tab each, in the order in which a newcomer needs them. */
-export const examples = [
+const begin = [
   example(`
 # Run this with the button on the right or Ctrl-Enter.
-# Next: open an account in the tab Register.
+# Next: open an account in the tab Register. Examples of
+# everything else are in the pane on the left.
 query Welcome {
   viewer {
     isAuthenticated
@@ -37,16 +64,7 @@ query Welcome {
 # Next: take the token from the mail, shown at /inbox.
 mutation Register($input: RegisterInput!) {
   register(input: $input) {
-    result {
-      ... on EmailVerificationRequired {
-        resendAvailableAt
-      }
-    }
-    errors {
-      code
-      message
-      path
-    }
+    ${errors}
   }
 }
 `,
@@ -55,24 +73,12 @@ mutation Register($input: RegisterInput!) {
   example(
     `
 # Put the token from the mail into the variables; in
-# development the mail is at /inbox.
-# Next: sign in, in the tab Login.
+# development the mail is at /inbox. It signs you in: the
+# access token of the answer goes under Headers by itself.
 mutation VerifyEmail($input: VerifyEmailInput!) {
   verifyEmail(input: $input) {
-    result {
-      ... on SignedIn {
-        accessToken
-        user {
-          email
-          emailVerified
-        }
-      }
-    }
-    errors {
-      code
-      message
-      path
-    }
+    ${step}
+    ${errors}
   }
 }
 `,
@@ -80,42 +86,20 @@ mutation VerifyEmail($input: VerifyEmailInput!) {
   ),
   example(
     `
-# Next: copy accessToken from the answer and paste it
-# after "Bearer " under Headers. Every tab then sends it.
-# With COOKIE instead of BODY the browser keeps the tokens
-# itself, and Headers stay as they are.
+# The access token of the answer goes under Headers by
+# itself, and every tab sends it. With COOKIE instead of BODY
+# the browser keeps the tokens, and Headers stay as they are.
 mutation Login($input: LoginInput!) {
   login(input: $input) {
-    result {
-      ... on SignedIn {
-        accessToken
-        accessTokenExpiresAt
-        refreshToken
-        user {
-          fullName
-        }
-      }
-      ... on EmailVerificationRequired {
-        resendAvailableAt
-      }
-      ... on TwoFactorRequired {
-        challengeToken
-        methods
-      }
-    }
-    errors {
-      code
-      message
-      path
-    }
+    ${step}
+    ${errors}
   }
 }
 `,
     { input: { identifier: 'ada@example.com', password, rememberMe: false, tokenDelivery: 'BODY' } },
   ),
   example(`
-# The signed-in account: null until the access token
-# from the tab Login is under Headers, or in a cookie.
+# The signed-in account: null until somebody signs in.
 query Me {
   me {
     id
@@ -136,10 +120,94 @@ query Me {
   }
 }
 `),
+];
+
+const signingIn = [
+  begin.find(({ name }) => name === 'Login'),
   example(
     `
-# Needs the token under Headers. Try other variables:
-# a field that is left out stays, and null clears it.
+# The second step of a sign-in: challengeToken from Login,
+# and the next code from the app, or a recovery code.
+mutation VerifyTwoFactor($input: VerifyTwoFactorInput!) {
+  verifyTwoFactor(input: $input) {
+    ${step}
+    ${errors}
+  }
+}
+`,
+    { input: { challengeToken: 'ctf_…', code: '123456', trustDevice: false } },
+  ),
+  example(
+    `
+# Trades the refresh token for a new pair. Each is good once:
+# a second use, later than ten seconds, ends the session.
+mutation RefreshToken($input: RefreshTokenInput) {
+  refreshToken(input: $input) {
+    ${step}
+    ${errors}
+  }
+}
+`,
+    { input: { refreshToken: 'crt_…' } },
+  ),
+  example(
+    `
+# Some fields want a proof that is at most minutes old: they
+# fail with REAUTHENTICATION_REQUIRED, and its extensions say
+# by what. This gives it.
+mutation Reauthenticate($input: ConfirmIdentityInput!) {
+  reauthenticate(input: $input) {
+    session {
+      expiresAt
+    }
+    ${errors}
+  }
+}
+`,
+    { input: { password } },
+  ),
+  example(
+    `
+# Mails the token again, at most once a minute. The answer is
+# the same whether or not such an account waits for it.
+mutation ResendVerification($input: EmailInput!) {
+  resendVerification(input: $input) {
+    accepted
+    ${errors}
+  }
+}
+`,
+    { input: { email: 'ada@example.com' } },
+  ),
+  example(`
+# The providers that this server offers; empty until one is
+# set up, see docs/PROVIDERS.md. The page /sign-in has buttons
+# for them, and for passkeys, which need more than a request.
+query Providers {
+  authOptions {
+    providers {
+      slug
+      displayName
+    }
+  }
+}
+`),
+  example(`
+# Ends this session. The page forgets the token then.
+mutation Logout {
+  logout {
+    endedSessions
+  }
+}
+`),
+];
+
+const account = [
+  begin.find(({ name }) => name === 'Me'),
+  example(
+    `
+# A field that is left out stays, and null clears it. With
+# 501 characters in bio nothing is written, and errors say so.
 mutation UpdateProfile($input: UpdateProfileInput!) {
   updateProfile(input: $input) {
     user {
@@ -151,19 +219,49 @@ mutation UpdateProfile($input: UpdateProfileInput!) {
       timezone
       updatedAt
     }
-    errors {
-      code
-      message
-      path
-    }
+    ${errors}
   }
 }
 `,
     { input: { bio: 'Wrote the first program.', theme: 'DARK', timezone: 'Europe/London' } },
   ),
+  example(
+    `
+mutation UpdateBackground($input: UpdateBackgroundInput!) {
+  updateBackground(input: $input) {
+    background {
+      experienceLevel
+      primaryDomain
+      programmingLanguages
+      updatedAt
+    }
+    ${errors}
+  }
+}
+`,
+    { input: { experienceLevel: 'EXPERT', primaryDomain: 'Analytical engines', programmingLanguages: ['Punched cards'] } },
+  ),
   example(`
-# Where the account is signed in. revokeSession ends one of
-# these by its id, logout this one, logoutAll every one.
+# What happened to the account, and from where.
+query Activity {
+  me {
+    activity(first: 10) {
+      nodes {
+        action
+        outcome
+        occurredAt
+        ipAddress
+      }
+    }
+  }
+}
+`),
+];
+
+const sessions = [
+  example(`
+# Where the account is signed in. RevokeSession ends one of
+# these by its id, Logout this one, LogoutAll every one.
 query Sessions {
   sessions(first: 10) {
     nodes {
@@ -180,17 +278,38 @@ query Sessions {
 `),
   example(
     `
-# Needs a session. Every other session of the account ends.
+# Takes an id from Sessions.
+mutation RevokeSession($input: RevokeSessionInput!) {
+  revokeSession(input: $input) {
+    revokedSessionId
+    ${errors}
+  }
+}
+`,
+    { input: { sessionId: '' } },
+  ),
+  example(
+    `
+mutation LogoutAll($input: LogoutAllInput) {
+  logoutAll(input: $input) {
+    endedSessions
+  }
+}
+`,
+    { input: { keepCurrent: true } },
+  ),
+];
+
+const passwordAndAddress = [
+  example(
+    `
+# Every other session of the account ends.
 mutation ChangePassword($input: ChangePasswordInput!) {
   changePassword(input: $input) {
     user {
       updatedAt
     }
-    errors {
-      code
-      message
-      path
-    }
+    ${errors}
   }
 }
 `,
@@ -204,11 +323,7 @@ mutation ChangePassword($input: ChangePasswordInput!) {
 mutation RequestPasswordReset($input: EmailInput!) {
   requestPasswordReset(input: $input) {
     accepted
-    errors {
-      code
-      message
-      path
-    }
+    ${errors}
   }
 }
 `,
@@ -216,46 +331,52 @@ mutation RequestPasswordReset($input: EmailInput!) {
   ),
   example(
     `
-# For administrators: needs the permission read:all.
-# Next page: put endCursor into the variable after.
-query Users($first: Int, $after: String, $search: String) {
-  users(first: $first, after: $after, search: $search) {
-    totalCount
-    pageInfo {
-      hasNextPage
-      endCursor
-    }
-    nodes {
-      id
-      email
+# Every session ends, and nobody is signed in: Login follows.
+mutation ResetPassword($input: ResetPasswordInput!) {
+  resetPassword(input: $input) {
+    user {
       fullName
-      status
-      createdAt
     }
+    ${errors}
   }
 }
 `,
-    { first: 10, after: null, search: null },
+    { input: { token: '', newPassword: 'Shiny-Marble-42' } },
   ),
-  example(`
-# For administrators: needs the permission admin:users.
-# Next: assignRole takes the id of a role and of a user.
-query Roles {
-  roles {
-    id
-    name
-    description
-    isDefault
-    isSystem
-    permissions {
-      name
-    }
+  example(
+    `
+# The address stays what it is until the mailed token comes
+# back, in ConfirmEmailChange.
+mutation RequestEmailChange($input: RequestEmailChangeInput!) {
+  requestEmailChange(input: $input) {
+    accepted
+    ${errors}
   }
 }
-`),
+`,
+    { input: { newEmail: 'ada.king@example.com' } },
+  ),
+  example(
+    `
+# Takes the token that the new address got, and the one with
+# which the address before undoes the change.
+mutation ConfirmEmailChange($input: TokenInput!) {
+  confirmEmailChange(input: $input) {
+    user {
+      email
+    }
+    ${errors}
+  }
+}
+`,
+    { input: { token: '' } },
+  ),
+];
+
+const secondFactor = [
   example(`
 # Gives a secret for an app that shows codes. Nothing changes
-# until it shows one, in the tab ConfirmTwoFactor.
+# until it shows one, in ConfirmTwoFactor.
 mutation EnableTwoFactor {
   enableTwoFactor {
     setup {
@@ -263,10 +384,7 @@ mutation EnableTwoFactor {
       secret
       expiresAt
     }
-    errors {
-      code
-      message
-    }
+    ${errors}
   }
 }
 `),
@@ -283,38 +401,445 @@ mutation ConfirmTwoFactor($input: ConfirmTwoFactorInput!) {
         recoveryCodesLeft
       }
     }
-    errors {
-      code
-      message
-      path
-    }
+    ${errors}
   }
 }
 `,
     { input: { code: '123456' } },
   ),
+  signingIn.find(({ name }) => name === 'VerifyTwoFactor'),
   example(
     `
-# The second step of a sign-in: challengeToken from Login,
-# and the next code from the app, or a recovery code.
-mutation VerifyTwoFactor($input: VerifyTwoFactorInput!) {
-  verifyTwoFactor(input: $input) {
-    result {
-      ... on SignedIn {
-        accessToken
-        refreshToken
+# New ones; those before are void.
+mutation RegenerateRecoveryCodes($input: ConfirmIdentityInput!) {
+  regenerateRecoveryCodes(input: $input) {
+    recoveryCodes
+    ${errors}
+  }
+}
+`,
+    { input: { twoFactorCode: '123456' } },
+  ),
+  example(
+    `
+mutation DisableTwoFactor($input: ConfirmIdentityInput!) {
+  disableTwoFactor(input: $input) {
+    user {
+      twoFactor {
+        enabled
       }
     }
-    errors {
-      code
-      message
-      path
+    ${errors}
+  }
+}
+`,
+    { input: { twoFactorCode: '123456' } },
+  ),
+  example(`
+# Passkeys are added and used on the page /sign-in: that takes
+# the browser's own dialog. docs/PASSKEYS.md has the lines.
+query Passkeys {
+  me {
+    passkeys {
+      id
+      name
+      createdAt
+      lastUsedAt
+    }
+  }
+}
+`),
+];
+
+const privacy = [
+  example(`
+# Everything that is kept about you, as one document.
+mutation ExportMyData {
+  exportMyData {
+    data
+    ${errors}
+  }
+}
+`),
+  example(
+    `
+# Closes the account; the mailed link opens it again.
+mutation DeactivateAccount($input: ConfirmIdentityInput) {
+  deactivateAccount(input: $input) {
+    user {
+      status
+    }
+    ${errors}
+  }
+}
+`,
+    { input: { password } },
+  ),
+  example(
+    `
+mutation ReactivateAccount($input: TokenInput!) {
+  reactivateAccount(input: $input) {
+    user {
+      status
+    }
+    ${errors}
+  }
+}
+`,
+    { input: { token: '' } },
+  ),
+  example(
+    `
+# Erases the account after a time in which CancelErasure
+# calls it off.
+mutation EraseAccount($input: ConfirmIdentityInput) {
+  eraseAccount(input: $input) {
+    erasesAt
+    ${errors}
+  }
+}
+`,
+    { input: { password } },
+  ),
+  example(`
+mutation CancelErasure {
+  cancelErasure {
+    user {
+      erasesAt
+    }
+    ${errors}
+  }
+}
+`),
+];
+
+const administration = [
+  example(
+    `
+# Needs the permission read:all, which administrators have:
+# cardea user create --admin --email … --full-name … makes one.
+# Next page: put endCursor into the variable after.
+query Users($first: Int, $after: String, $search: String, $filter: UserFilter) {
+  users(first: $first, after: $after, search: $search, filter: $filter) {
+    totalCount
+    pageInfo {
+      hasNextPage
+      endCursor
+    }
+    nodes {
+      id
+      email
+      fullName
+      status
+      createdAt
     }
   }
 }
 `,
-    { input: { challengeToken: 'ctf_…', code: '123456', trustDevice: false } },
+    { first: 10, after: null, search: null, filter: { statuses: ['ACTIVE'] } },
   ),
+  example(
+    `
+# One account, by id, address, user name or UUID.
+query User($by: UserLookup!) {
+  user(by: $by) {
+    id
+    fullName
+    email
+    lastLoginAt
+    roleAssignments {
+      role {
+        name
+      }
+      assignedAt
+    }
+    twoFactor {
+      enabled
+    }
+  }
+}
+`,
+    { by: { email: 'ada@example.com' } },
+  ),
+  example(
+    `
+# Opens an account and mails an invitation: its token goes to
+# ResetPassword.
+mutation CreateUser($input: CreateUserInput!) {
+  createUser(input: $input) {
+    user {
+      id
+      status
+    }
+    ${errors}
+  }
+}
+`,
+    { input: { email: 'grace@example.com', fullName: 'Grace Hopper', language: 'en' } },
+  ),
+  example(
+    `
+mutation UpdateUser($input: UpdateUserInput!) {
+  updateUser(input: $input) {
+    user {
+      fullName
+      coachingStartDate
+    }
+    ${errors}
+  }
+}
+`,
+    { input: { userId: '', coachingStartDate: '2026-12-01T09:00:00Z', profile: { fullName: 'Grace B. Hopper' } } },
+  ),
+  example(
+    `
+mutation UpdateUserStatus($input: UpdateUserStatusInput!) {
+  updateUserStatus(input: $input) {
+    user {
+      status
+    }
+    ${errors}
+  }
+}
+`,
+    { input: { userId: '', isActive: false, reason: 'Asked for by phone' } },
+  ),
+  example(
+    `
+# Ends every session of somebody. UnlockUser lets somebody in
+# whom wrong passwords shut out, resetTwoFactor who lost it.
+mutation RevokeUserSessions($input: UserIdInput!) {
+  revokeUserSessions(input: $input) {
+    endedSessions
+    ${errors}
+  }
+}
+`,
+    { input: { userId: '' } },
+  ),
+  example(
+    `
+mutation UnlockUser($input: UserIdInput!) {
+  unlockUser(input: $input) {
+    user {
+      status
+    }
+    ${errors}
+  }
+}
+`,
+    { input: { userId: '' } },
+  ),
+  example(
+    `
+mutation ResetTwoFactor($input: UserIdInput!) {
+  resetTwoFactor(input: $input) {
+    user {
+      twoFactor {
+        enabled
+      }
+    }
+    ${errors}
+  }
+}
+`,
+    { input: { userId: '' } },
+  ),
+  example(
+    `
+# Up to 500 accounts from elsewhere. This one only tries it;
+# the second row says what is wrong with it. docs/IMPORT.md
+# has the exports of other products.
+mutation ImportUsers($input: ImportUsersInput!) {
+  importUsers(input: $input) {
+    created
+    updated
+    unchanged
+    failures {
+      row
+      ${errors.replaceAll('\n', '\n  ')}
+    }
+    ${errors}
+  }
+}
+`,
+    {
+      input: {
+        dryRun: true,
+        rows: [
+          { email: 'joan@example.com', fullName: 'Joan Clarke', roleNames: ['moderator'] },
+          { email: 'no address', fullName: 'Nobody' },
+        ],
+      },
+    },
+  ),
+  example(
+    `
+mutation EraseUser($input: EraseUserInput!) {
+  eraseUser(input: $input) {
+    erasesAt
+    ${errors}
+  }
+}
+`,
+    { input: { userId: '', immediately: false, reason: 'Asked for by mail' } },
+  ),
+];
+
+const roles = [
+  example(`
+# Needs the permission admin:users.
+query Roles {
+  roles {
+    id
+    name
+    description
+    isDefault
+    isSystem
+    permissions {
+      name
+    }
+  }
+}
+`),
+  example(
+    `
+mutation AssignRole($input: RoleMembershipInput!) {
+  assignRole(input: $input) {
+    user {
+      roles {
+        name
+      }
+    }
+    ${errors}
+  }
+}
+`,
+    { input: { userId: '', roleId: '' } },
+  ),
+  example(
+    `
+mutation RemoveRole($input: RoleMembershipInput!) {
+  removeRole(input: $input) {
+    user {
+      roles {
+        name
+      }
+    }
+    ${errors}
+  }
+}
+`,
+    { input: { userId: '', roleId: '' } },
+  ),
+  example(
+    `
+# A right that your application checks by its name.
+mutation CreatePermission($input: CreatePermissionInput!) {
+  createPermission(input: $input) {
+    permission {
+      name
+    }
+    ${errors}
+  }
+}
+`,
+    { input: { name: 'posts:publish', description: 'Publish posts' } },
+  ),
+  example(
+    `
+mutation CreateRole($input: CreateRoleInput!) {
+  createRole(input: $input) {
+    role {
+      id
+      name
+      permissions {
+        name
+      }
+    }
+    ${errors}
+  }
+}
+`,
+    { input: { name: 'editor', description: 'Writes and publishes', permissions: ['posts:publish'] } },
+  ),
+  example(
+    `
+# RevokePermission takes the same.
+mutation GrantPermission($input: RolePermissionInput!) {
+  grantPermission(input: $input) {
+    role {
+      permissions {
+        name
+      }
+    }
+    ${errors}
+  }
+}
+`,
+    { input: { roleId: '', permission: 'posts:publish' } },
+  ),
+];
+
+const auditAndStatistics = [
+  example(
+    `
+# Needs the permission admin:system.
+query AuditEvents($first: Int, $filter: AuditEventFilter) {
+  auditEvents(first: $first, filter: $filter) {
+    nodes {
+      action
+      outcome
+      occurredAt
+      actor {
+        fullName
+      }
+      subject {
+        fullName
+      }
+      ipAddress
+      details
+    }
+    pageInfo {
+      hasNextPage
+      endCursor
+    }
+  }
+}
+`,
+    { first: 10, filter: { actions: ['LOGIN', 'LOGOUT'] } },
+  ),
+  example(
+    `
+# Needs admin:system for loginStats, admin:users for userStats.
+query Statistics($timezone: String!) {
+  loginStats(timezone: $timezone) {
+    successes
+    failures
+    distinctUsers
+    byMethod {
+      method
+      count
+    }
+  }
+  userStats(timezone: $timezone) {
+    total
+    active
+    monthlyActive
+    byRole {
+      count
+      role {
+        name
+      }
+    }
+  }
+}
+`,
+    { timezone: 'Europe/Vienna' },
+  ),
+];
+
+const live = [
   example(`
 # Stays open and shows what happens, over a WebSocket: sign
 # in somewhere else, and sign out there. It ends with the
@@ -327,4 +852,47 @@ subscription SessionRevoked {
   }
 }
 `),
+  example(`
+# Accounts that are opened, closed or erased. Needs admin:users.
+subscription UserStatusChanged {
+  userStatusChanged {
+    userId
+    isActive
+    user {
+      fullName
+    }
+  }
+}
+`),
+  example(`
+# The audit trail as it grows. Needs admin:system.
+subscription AuditEventAdded {
+  auditEventAdded {
+    action
+    outcome
+    occurredAt
+    subject {
+      fullName
+    }
+  }
+}
+`),
 ];
+
+/** Example operations by what they are for, in the order in which a newcomer needs them. */
+export const flows = [
+  { title: 'First steps', examples: begin },
+  { title: 'Signing in', examples: signingIn },
+  { title: 'Account and profile', examples: account },
+  { title: 'Sessions', examples: sessions },
+  { title: 'Password and address', examples: passwordAndAddress },
+  { title: 'Second factor', examples: secondFactor },
+  { title: 'Privacy', examples: privacy },
+  { title: 'Accounts, for administrators', examples: administration },
+  { title: 'Roles and permissions', examples: roles },
+  { title: 'Audit and statistics', examples: auditAndStatistics },
+  { title: 'Live events', examples: live },
+];
+
+/** What a newcomer finds open: one tab each. */
+export const tabs = begin.map(({ query, variables }) => ({ query, variables }));

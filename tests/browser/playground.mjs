@@ -3,21 +3,25 @@
 import assert from 'node:assert/strict';
 import { buildClientSchema, getIntrospectionQuery, parse, validate } from 'graphql';
 import { getVariableValues } from 'graphql/execution/values.js';
-import { examples } from '../../playground/src/examples.js';
+import { flows, tabs } from '../../playground/src/examples.js';
 import { PASSWORD, mailTo, mutate, register } from './account.mjs';
 import { graphql, inBrowser } from './browser.mjs';
 
 const { SCREENSHOT } = process.env;
+const examples = [...new Set(flows.flatMap(({ examples }) => examples))];
 
 async function checkExamples(origin) {
   const schema = buildClientSchema(await graphql(origin, getIntrospectionQuery()));
-  for (const { query, variables = '{}' } of examples) {
+  const names = examples.map(({ name }) => name);
+  assert.equal(new Set(names).size, names.length, 'two examples have one name');
+  for (const { name, query, variables = '{}' } of examples) {
     const document = parse(query);
-    const { name, variableDefinitions } = document.definitions[0];
+    const { variableDefinitions } = document.definitions[0];
+    assert.equal(document.definitions[0].name.value, name);
     const problems = validate(schema, document);
     const values = getVariableValues(schema, variableDefinitions, JSON.parse(variables));
     for (const { message } of [...problems, ...(values.errors ?? [])]) {
-      assert.fail(`example ${name.value} does not fit the schema: ${message}`);
+      assert.fail(`example ${name} does not fit the schema: ${message}`);
     }
   }
 }
@@ -49,7 +53,7 @@ async function checkPage(page, origin, { problems, outside }) {
   assert.equal(response.status(), 200, 'status of the page');
   assert.equal(await page.title(), 'Cardea · GraphiQL');
   await shows('.graphiql-query-editor', 'query Welcome');
-  assert.equal(await page.locator('.graphiql-tab').count(), examples.length, 'number of tabs');
+  assert.equal(await page.locator('.graphiql-tab').count(), tabs.length, 'number of tabs');
 
   await write('.graphiql-query-editor', 'query Typed { viewer { isAuthenticated } }');
   // The name of the tab changes once the document is parsed; until then the old operation would run.
@@ -58,13 +62,13 @@ async function checkPage(page, origin, { problems, outside }) {
   await shows('.graphiql-response', '"isAuthenticated": false');
 
   await signInWithCookies(page, origin, { shows, write });
+  await signInWithTheForm(page, origin, { shows, headers });
 
   await page.getByRole('button', { name: 'Show Documentation Explorer' }).click();
   await shows('.graphiql-doc-explorer', 'query: Query');
   await shows('.graphiql-doc-explorer', 'mutation: Mutation');
 
   await page.getByRole('button', { name: 'Headers', exact: true }).click();
-  await shows(headers, '"Authorization": "Bearer "');
   await write(headers, '{ "Authorization": "Bearer pasted-token" }');
   await page.getByRole('tab', { name: 'Login', exact: true }).click();
   await shows('.graphiql-query-editor', 'mutation Login');
@@ -73,6 +77,48 @@ async function checkPage(page, origin, { problems, outside }) {
   assert(!kept.includes('pasted-token'), 'the token went into localStorage');
 
   if (SCREENSHOT) await page.screenshot({ path: SCREENSHOT });
+}
+
+/** Every flow by keyboard: sign in by the form, have the token under Headers, open an example, run it; sign out. */
+async function signInWithTheForm(page, origin, { shows, headers }) {
+  const pane = page.locator('.cardea-plugin');
+  await page.getByRole('button', { name: 'Show Sign in' }).press('Enter');
+  await pane.getByLabel('User name or mail address').fill('ada@example.org');
+  await pane.getByLabel('Password').fill('Wrong-Horse-7');
+  await page.keyboard.press('Enter');
+  await shows('.cardea-plugin [role=alert]', 'Name or password is wrong.');
+  await pane.getByLabel('Password').fill(PASSWORD);
+  await page.keyboard.press('Enter');
+  await shows('.cardea-plugin [role=status]', 'Signed in as Ada Lovelace (ada@example.org).');
+  if (SCREENSHOT) await page.screenshot({ path: SCREENSHOT.replace('.png', '-signed-in.png') });
+  await page.getByRole('button', { name: 'Headers', exact: true }).press('Enter');
+  await shows(headers, '"Authorization": "Bearer eyJ');
+
+  await page.getByRole('button', { name: 'Show Examples' }).press('Enter');
+  await pane.getByRole('button', { name: 'Sessions', exact: true }).press('Enter');
+  await shows('.graphiql-query-editor', 'query Sessions');
+  await shows('.graphiql-tab', 'Sessions');
+  // The example opened with the focus in its editor.
+  await page.keyboard.press('Control+Enter');
+  await shows('.graphiql-response', '"current": true');
+  await pane.getByRole('button', { name: 'Me', exact: true }).first().press('Enter');
+  assert.equal(await page.locator('.graphiql-tab').count(), tabs.length + 1, 'Me is open already');
+  await page.locator('.graphiql-execute-button').press('Enter');
+  await shows('.graphiql-response', '"email": "ada@example.org"');
+  if (SCREENSHOT) {
+    for (const colorScheme of ['light', 'dark']) {
+      await page.emulateMedia({ colorScheme });
+      await page.screenshot({ path: SCREENSHOT.replace('.png', `-${colorScheme}.png`) });
+    }
+    await page.emulateMedia({ colorScheme: 'light' });
+  }
+
+  await page.getByRole('button', { name: 'Show Sign in' }).press('Enter');
+  await pane.getByRole('button', { name: 'Sign out' }).press('Enter');
+  await pane.getByLabel('Password').waitFor();
+  await shows(headers, '"Authorization": "Bearer "');
+  await page.locator('.graphiql-execute-button').press('Enter');
+  await shows('.graphiql-response', '"me": null');
 }
 
 /** Signs in so that the browser keeps the tokens, and uses the session without any header of one's own. */

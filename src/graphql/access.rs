@@ -19,6 +19,7 @@ use crate::auth::requester::Requester;
 use crate::error::{Error, Result};
 use crate::graphql::context::{Caller, Executed, RequestId};
 use crate::graphql::error::{CODE, Code, INTERNAL};
+use crate::graphql::literals;
 use crate::graphql::loader::Loaders;
 use crate::graphql::sdl::{Access, FieldRule, Rules};
 use crate::graphql::subscription::{ReadBefore, Step};
@@ -66,7 +67,11 @@ impl Extension for RequestLayer {
                 depth: 0,
             });
         }
-        next.run(ctx).await
+        let result = next.run(ctx).await?;
+        if let Some(ValidateOnly(document)) = ctx.data_opt() {
+            literals::check(document, &ctx.schema_env.registry)?;
+        }
+        Ok(result)
     }
 
     async fn execute(

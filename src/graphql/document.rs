@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::config::DocumentLimits;
 use crate::graphql::error::Code;
+use crate::graphql::page;
 use crate::graphql::sdl::{Access, Rules};
 
 /// Why a document is refused before it runs.
@@ -246,7 +247,8 @@ impl<'a> Measure<'a> {
                     .iter()
                     .filter_map(|argument| self.argument(field, argument))
                     .max();
-                asked.unwrap_or(list.assumed)
+                // A larger page is refused by name, before anything below it runs.
+                asked.map_or(list.assumed, |asked| asked.min(page::MAX_SIZE as u64))
             });
         size.cost = size
             .cost

@@ -17,6 +17,7 @@ pub mod federation;
 pub mod handler;
 pub mod identity;
 pub mod import;
+mod literals;
 pub mod live;
 pub mod loader;
 pub mod login;

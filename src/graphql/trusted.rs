@@ -21,8 +21,8 @@ use crate::graphql::request::{self, Prepared};
 /// Most problems that are told at once.
 const MOST_PROBLEMS: usize = 20;
 
-/// Marks a request that is validated and not run.
-pub(super) struct ValidateOnly;
+/// Marks a request that is validated and not run, and is its document.
+pub(super) struct ValidateOnly(pub(super) ExecutableDocument);
 
 /// Documents by id. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -153,7 +153,7 @@ fn checked(
             document
         }
     };
-    let mut request = Request::new("").data(ValidateOnly);
+    let mut request = Request::new("").data(ValidateOnly(document.clone()));
     request.set_parsed_query(document.clone());
     // One operation's name is as good as another's: all of them are validated.
     request.operation_name = document

@@ -302,11 +302,18 @@ fn what_cannot_be_run_is_named_before_anything_is_served() {
             "three": "query C($first: Int) { me { email } }",
             "four": "mutation D { updateProfile(input: { theme: PINK }) { errors { code } } }",
             "fine": "query E { me { email } }",
+            "five": "query F($active: Boolean) { users(filter: { isActve: $active }) { totalCount } }",
+            "six": "query G($at: DateTime) { ...P } fragment P on Query { users(filter: { createdAt: { since: $at } }) { totalCount } }",
+            "seven": "mutation H($token: String!) { resetPassword(input: { token: $token }) { errors { code } } }",
+            "also": "query I($active: Boolean, $at: DateTime) { users(filter: { isActive: $active, createdAt: { from: $at } }) { totalCount } }",
         }),
         &[],
     );
     for part in [
-        "4 trusted documents",
+        "7 trusted documents",
+        "five: line 1, column 43: `filter.isActve`: UserFilter has no such field.",
+        "six: line 1, column 69: `filter.createdAt.since`: DateTimeRange has no such field.",
+        "seven: line 1, column 52: `input.newPassword`: expected String!.",
         "one: line 1, column 16",
         "two: ",
         "three: line 1",
@@ -314,7 +321,7 @@ fn what_cannot_be_run_is_named_before_anything_is_served() {
     ] {
         assert!(told.contains(part), "{part} in {told}");
     }
-    assert!(!told.contains("fine"), "{told}");
+    assert!(!told.contains("fine") && !told.contains("also"), "{told}");
     let deep = json!({ "deep": "query A { me { roles { permissions { name } } } }" });
     assert!(wrong(&deep, &["--document-depth=3"]).contains("levels of fields"));
     for (content, part) in [

@@ -268,6 +268,7 @@ async fn malformed_pages_are_refused_with_a_code() {
         json!({ "first": 0 }),
         json!({ "first": -1 }),
         json!({ "first": 101 }),
+        json!({ "first": 1_000_000 }),
         json!({ "last": 101 }),
         json!({ "first": 1, "last": 1 }),
         json!({ "after": "nonsense" }),

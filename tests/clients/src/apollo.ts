@@ -62,6 +62,8 @@ assert.deepEqual((await laptop.act(gql.RegisterDocument, { input: { ...input, pa
 assert.equal((await laptop.signIn(ada)).result?.__typename, 'EmailVerificationRequired');
 const verified = await laptop.act(gql.VerifyEmailDocument, { token: await mailedToken(ada) });
 assert.equal(verified.result?.__typename, 'SignedIn');
+assert.deepEqual(laptop.cookies.names.sort(), ['cardea-access', 'cardea-refresh']);
+assert.deepEqual((await laptop.act(gql.SignOutDocument, {})).errors, []);
 assert.deepEqual(laptop.cookies.names, []);
 
 // Sign in; the profile, with a field refused and then in the cache as the payload had it.

@@ -1,0 +1,96 @@
+//! Objects that a document writes out around a variable, as in `filter: { isActive: $active }`. The library compares them
+//! with their type only once it has the variable's value, and a trusted document is validated before there is one.
+
+use async_graphql::parser::types::{
+    ExecutableDocument, Field, OperationType, Selection, SelectionSet,
+};
+use async_graphql::registry::{MetaType, MetaTypeName, Registry};
+use async_graphql::{Positioned, ServerError};
+use async_graphql_value::Value;
+
+/// Whether every object has the fields of its type and no other, wherever variables stand in it.
+///
+/// # Errors
+/// The first that has not, and where it stands.
+pub(super) fn check(
+    document: &ExecutableDocument,
+    registry: &Registry,
+) -> Result<(), Vec<ServerError>> {
+    let roots = document.operations.iter().map(|(_, operation)| {
+        let root = match operation.node.ty {
+            OperationType::Query => Some(&registry.query_type),
+            OperationType::Mutation => registry.mutation_type.as_ref(),
+            OperationType::Subscription => registry.subscription_type.as_ref(),
+        };
+        (
+            root.map_or("", String::as_str),
+            &operation.node.selection_set,
+        )
+    });
+    let fragments = document.fragments.values().map(|fragment| {
+        let of_type = fragment.node.type_condition.node.on.node.as_str();
+        (of_type, &fragment.node.selection_set)
+    });
+    roots
+        .chain(fragments)
+        .try_for_each(|(of_type, set)| selection(registry, of_type, &set.node))
+        .map_err(|error| vec![error])
+}
+
+fn selection(registry: &Registry, of_type: &str, set: &SelectionSet) -> Result<(), ServerError> {
+    set.items.iter().try_for_each(|item| match &item.node {
+        Selection::Field(named) => field(registry, of_type, &named.node),
+        Selection::InlineFragment(fragment) => {
+            let condition = fragment.node.type_condition.as_ref();
+            let of_type = condition.map_or(of_type, |condition| condition.node.on.node.as_str());
+            selection(registry, of_type, &fragment.node.selection_set.node)
+        }
+        Selection::FragmentSpread(_) => Ok(()),
+    })
+}
+
+fn field(registry: &Registry, of_type: &str, field: &Field) -> Result<(), ServerError> {
+    let meta = registry
+        .types
+        .get(of_type)
+        .and_then(|of_type| of_type.field_by_name(field.name.node.as_str()));
+    // What the schema does not know at all the library has refused.
+    let Some(meta) = meta else { return Ok(()) };
+    for (name, Positioned { pos, node }) in &field.arguments {
+        if let Some(argument) = meta.args.get(name.node.as_str()) {
+            fits(registry, &argument.ty, node, &name.node)
+                .map_err(|misfit| ServerError::new(misfit, Some(*pos)))?;
+        }
+    }
+    let of_type = MetaTypeName::concrete_typename(&meta.ty);
+    selection(registry, of_type, &field.selection_set.node)
+}
+
+fn fits(registry: &Registry, of_type: &str, value: &Value, place: &str) -> Result<(), String> {
+    match value {
+        Value::List(items) => items
+            .iter()
+            .try_for_each(|item| fits(registry, of_type, item, place)),
+        Value::Object(given) => {
+            let name = MetaTypeName::concrete_typename(of_type);
+            let Some(MetaType::InputObject { input_fields, .. }) = registry.types.get(name) else {
+                return Ok(());
+            };
+            for (key, value) in given {
+                let Some(field) = input_fields.get(key.as_str()) else {
+                    return Err(format!("`{place}.{key}`: {name} has no such field."));
+                };
+                fits(registry, &field.ty, value, &format!("{place}.{key}"))?;
+            }
+            let missing = input_fields.values().find(|field| {
+                let compulsory = field.ty.ends_with('!') && field.default_value.is_none();
+                compulsory && !given.contains_key(field.name.as_str())
+            });
+            match missing {
+                Some(field) => Err(format!("`{place}.{}`: expected {}.", field.name, field.ty)),
+                None => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}

@@ -152,10 +152,11 @@ impl App {
 
     /// What an access token says, if it is good. Hold no connection meanwhile: a key that this
     /// server has not met yet is looked for in the database, at most once a second.
-    pub async fn verify_access_token(&self, token: &str) -> Option<Claims> {
+    pub async fn verify_access_token(&self, token: &str) -> Option<Arc<Claims>> {
         let now = self.now();
-        if !self.keys.misses_key_of(token, now) {
-            return self.keys.verify(token, now);
+        let claims = self.keys.verify(token, now);
+        if claims.is_some() || !self.keys.misses_key_of(token, now) {
+            return claims;
         }
         let mut last = self.key_search.last.lock().await;
         // Whoever waited here finds what the one before has read.

@@ -2,7 +2,7 @@
 //! believed only as long as the database's notifications are known to arrive; it asks nobody itself.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
@@ -10,6 +10,7 @@ use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
 use crate::auth::requester::{Actor, ClientInfo};
+use crate::models::role_snapshot::RoleSnapshot;
 use crate::models::session::SessionOwner;
 use crate::scalar::DateTime;
 
@@ -30,6 +31,8 @@ pub struct AccessCache(Arc<Inner>);
 struct Inner {
     sessions: Cache<Uuid, Arc<CachedSession>>,
     accounts: Cache<Uuid, Arc<CachedAccount>>,
+    /// All roles with what they grant.
+    roles: RwLock<Option<Arc<RoleSnapshot>>>,
     /// Counts what was forgotten: an answer of the database that is older than that is not kept.
     epoch: AtomicU64,
     start: Instant,
@@ -73,6 +76,8 @@ pub struct CachedAccount {
     pub has_passkey: bool,
     /// A role of it makes a second factor compulsory.
     pub two_factor_by_role: bool,
+    /// Its roles, by id, in no order.
+    pub roles: Vec<Uuid>,
 }
 
 /// The state of the cache when the database was asked; see [`AccessCache::keep`].
@@ -84,6 +89,7 @@ impl Default for AccessCache {
         Self(Arc::new(Inner {
             sessions: Cache::new(CAPACITY),
             accounts: Cache::new(CAPACITY),
+            roles: RwLock::default(),
             epoch: AtomicU64::new(0),
             start: Instant::now(),
             believed_until: AtomicU64::new(0),
@@ -131,6 +137,7 @@ impl AccessCache {
             two_factor: owner.two_factor,
             has_passkey: owner.has_passkey,
             two_factor_by_role: owner.two_factor_by_role,
+            roles: owner.roles,
         });
         if self.is_believed() {
             self.0.sessions.insert(session.id, Arc::clone(&session));
@@ -158,10 +165,39 @@ impl AccessCache {
         self.0.accounts.remove(&user);
     }
 
-    /// Forgets every account: what roles grant has changed.
+    /// All roles with what they grant, if they are remembered.
+    #[must_use]
+    pub fn roles(&self) -> Option<Arc<RoleSnapshot>> {
+        if !self.is_believed() {
+            return None;
+        }
+        self.0
+            .roles
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Remembers what the database said of all roles, as [`AccessCache::keep`] does of a session.
+    pub fn keep_roles(&self, asked: Epoch, roles: &Arc<RoleSnapshot>) {
+        if !self.is_believed() {
+            return;
+        }
+        self.set_roles(Some(Arc::clone(roles)));
+        if self.epoch().0 != asked.0 {
+            self.set_roles(None);
+        }
+    }
+
+    fn set_roles(&self, roles: Option<Arc<RoleSnapshot>>) {
+        *self.0.roles.write().unwrap_or_else(PoisonError::into_inner) = roles;
+    }
+
+    /// Forgets every account and all roles: what roles are and grant has changed.
     pub fn forget_permissions(&self) {
         self.0.epoch.fetch_add(1, Ordering::SeqCst);
         self.0.accounts.clear();
+        self.set_roles(None);
     }
 
     /// Forgets everything.
@@ -169,6 +205,7 @@ impl AccessCache {
         self.0.epoch.fetch_add(1, Ordering::SeqCst);
         self.0.sessions.clear();
         self.0.accounts.clear();
+        self.set_roles(None);
     }
 
     /// Whether notifications are known to arrive.
@@ -285,6 +322,7 @@ mod tests {
             two_factor: false,
             has_passkey: false,
             two_factor_by_role: false,
+            roles: Vec::new(),
         }
     }
 

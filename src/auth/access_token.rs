@@ -7,7 +7,9 @@ use aws_lc_rs::signature::Ed25519KeyPair;
 use chrono::TimeDelta;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, Header, Validation, dangerous};
+use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::auth::keys::{Key, Keys};
@@ -16,6 +18,9 @@ use crate::scalar::DateTime;
 
 /// Longer tokens are not looked at.
 const MAX_LENGTH: usize = 4096;
+
+/// Most tokens that are remembered: some megabytes. Only tokens whose signature is good get in.
+const REMEMBERED: usize = 10_000;
 
 /// What the keys are for, as it stands in the database.
 pub const ALGORITHM: &str = "EdDSA";
@@ -29,9 +34,18 @@ pub struct KeySet(Arc<Inner>);
 
 struct Inner {
     keys: RwLock<Arc<Keys>>,
+    /// Tokens by their SHA-256, so that a signature is verified once and not with each request.
+    verified: Cache<[u8; 32], Arc<Verified>>,
     issuer: String,
     audience: String,
     lifetime: TimeDelta,
+}
+
+/// A token whose signature is good.
+struct Verified {
+    /// The name of the key that it is good for.
+    key: String,
+    claims: Arc<Claims>,
 }
 
 /// What an access token says. No personal data stands in it.
@@ -112,6 +126,7 @@ impl KeySet {
     ) -> anyhow::Result<Self> {
         let set = Self(Arc::new(Inner {
             keys: RwLock::new(Arc::new(Keys::new(rows, lifetime)?)),
+            verified: Cache::new(REMEMBERED),
             issuer,
             audience,
             lifetime,
@@ -181,7 +196,7 @@ impl KeySet {
     /// The algorithm, the issuer and the keys are ours to choose; nothing in the token's header is
     /// believed beyond the name of the key (RFC 8725, sections 3.1 and 3.10).
     #[must_use]
-    pub fn verify(&self, token: &str, now: DateTime) -> Option<Claims> {
+    pub fn verify(&self, token: &str, now: DateTime) -> Option<Arc<Claims>> {
         self.verify_lapsed(token, now)
             .filter(|claims| now.timestamp() < claims.exp)
     }
@@ -189,9 +204,25 @@ impl KeySet {
     /// What `token` says, as [`KeySet::verify`] tells it, whether it has ended or not: for who only
     /// wants to give up what the token stands for. A token of a key that has ended is refused.
     #[must_use]
-    pub fn verify_lapsed(&self, token: &str, now: DateTime) -> Option<Claims> {
-        let id = key_id(token)?;
-        self.verify_with(self.keys().verifying(&id, now)?, token, now)
+    pub fn verify_lapsed(&self, token: &str, now: DateTime) -> Option<Arc<Claims>> {
+        if token.len() > MAX_LENGTH {
+            return None;
+        }
+        let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        if let Some(known) = self.0.verified.get(&hash) {
+            // What changes with time, and with the keys, is asked each time.
+            let good = self.keys().verifying(&known.key, now).is_some();
+            return (good && begun(&known.claims, now)).then(|| Arc::clone(&known.claims));
+        }
+        let key = key_id(token)?;
+        let claims = self.verify_with(self.keys().verifying(&key, now)?, token, now)?;
+        let claims = Arc::new(claims);
+        let verified = Verified {
+            key,
+            claims: Arc::clone(&claims),
+        };
+        self.0.verified.insert(hash, Arc::new(verified));
+        Some(claims)
     }
 
     fn verify_with(&self, key: &Key, token: &str, now: DateTime) -> Option<Claims> {

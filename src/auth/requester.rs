@@ -164,6 +164,12 @@ impl Actor {
         &self.account.permissions
     }
 
+    /// The caller's roles, by id, in no order.
+    #[must_use]
+    pub fn roles(&self) -> &[Uuid] {
+        &self.account.roles
+    }
+
     /// Whether the caller holds `permission`.
     #[must_use]
     pub fn has(&self, permission: SystemPermission) -> bool {

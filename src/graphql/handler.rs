@@ -143,8 +143,9 @@ async fn answer(
 
     let executed = Executed::default();
     let turns = Turns::default();
-    let loaders = Loaders::new(app, &turns);
-    if let Some(actor) = caller.requester().signed_in() {
+    let actor = caller.requester().signed_in();
+    let loaders = Loaders::new(app, &turns, kind == OperationType::Query, actor);
+    if let Some(actor) = actor {
         loaders.prime(actor).await;
     }
     let request = prepared

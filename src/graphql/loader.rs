@@ -27,21 +27,33 @@ use crate::models::two_factor::TwoFactorState;
 use crate::models::user::User;
 use crate::models::verification_token::VerificationToken;
 use crate::scalar::DateTime;
-use crate::services::data_keys;
+use crate::services::{data_keys, roles};
 
 /// The loaders of one request.
 pub struct Loaders(DataLoader<Database, HashMapCache>);
 
 /// What the loaders load from.
-pub struct Database(App);
+pub struct Database {
+    app: App,
+    /// Nothing changes meanwhile: what this server remembers will do.
+    read_only: bool,
+    /// Who asks.
+    caller: Option<Actor>,
+}
 
 impl Loaders {
-    /// Empty loaders for a request that takes `turns`.
+    /// Empty loaders for a request of `caller` that takes `turns`. Where it is `read_only`, roles and what they grant
+    /// come from what the server remembers; what a request changes itself it reads anew.
     #[must_use]
-    pub fn new(app: &App, turns: &Turns) -> Self {
+    pub fn new(app: &App, turns: &Turns, read_only: bool, caller: Option<&Actor>) -> Self {
         let cache = HashMapCache::default();
+        let database = Database {
+            app: app.clone(),
+            read_only,
+            caller: caller.cloned(),
+        };
         Self(DataLoader::with_cache(
-            Database(app.clone()),
+            database,
             turns.clone(),
             turns.clone(),
             cache,
@@ -68,6 +80,20 @@ impl Loaders {
         self.0.load_one(key).await
     }
 
+    /// An account together with its profile, which is then known, too: one statement for both.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn user_with_profile(&self, id: Uuid) -> Result<Option<User>> {
+        let Some((user, profile)) = self.one(UserWithProfile(id)).await? else {
+            return Ok(None);
+        };
+        if let Some(profile) = profile {
+            self.0.feed_one(ProfileOf(id), profile).await;
+        }
+        Ok(Some(user))
+    }
+
     /// The key of what is sealed of the account `user`.
     ///
     /// # Errors
@@ -84,6 +110,7 @@ impl Loaders {
         self.0.clear::<DataKeyOf>();
         self.0.clear::<UserById>();
         self.0.clear::<UserByUuid>();
+        self.0.clear::<UserWithProfile>();
         self.0.clear::<ProfileOf>();
         self.0.clear::<BackgroundOf>();
         self.0.clear::<PersonalizationOf>();
@@ -137,8 +164,8 @@ macro_rules! relation {
                 let mut $ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
                 // Sorted, so that equal batches are equal statements in the database's log.
                 $ids.sort_unstable();
-                let $now: DateTime = self.0.now();
-                let $conn = &mut *self.0.db.conn().await?;
+                let $now: DateTime = self.app.now();
+                let $conn = &mut *self.app.db.conn().await?;
                 Ok($load)
             }
         }
@@ -152,6 +179,14 @@ relation! {
 relation! {
     /// An account by its id.
     one UserById -> User, id, |conn, ids, _now| User::by_ids(conn, &ids).await?
+}
+relation! {
+    @key
+    /// An account by its id, with its profile.
+    UserWithProfile, (User, Option<Profile>), |conn, ids, _now| {
+        let found = User::with_profiles(conn, &ids).await?.into_iter();
+        found.map(|(user, profile)| (UserWithProfile(user.id), (user, profile))).collect()
+    }
 }
 relation! {
     /// An account by the UUID that other systems know it by.
@@ -215,10 +250,6 @@ relation! {
     }
 }
 relation! {
-    /// The roles that an account holds, by name.
-    many RolesOf -> Role, |conn, ids, _now| Role::by_users(conn, &ids).await?
-}
-relation! {
     @key
     /// How many accounts hold a role. Also told where nobody does, because nothing would be asked for again.
     MemberCountOf, i64, |conn, ids, _now| {
@@ -230,10 +261,6 @@ relation! {
 relation! {
     /// The roles that an account holds and how it came by them, by name.
     many AssignmentsOf -> Assignment, |conn, ids, _now| Role::assignments_by_users(conn, &ids).await?
-}
-relation! {
-    /// The permissions that a role grants, by name.
-    many PermissionsOfRole -> Permission, |conn, ids, _now| Permission::by_roles(conn, &ids).await?
 }
 relation! {
     /// The names of the permissions that an account's roles add up to.
@@ -248,6 +275,89 @@ relation! {
     }
 }
 
+/// The roles that an account holds, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RolesOf(pub Uuid);
+
+impl Loader<RolesOf> for Database {
+    type Value = Vec<Arc<Role>>;
+    type Error = Error;
+
+    async fn load(&self, keys: &[RolesOf]) -> Result<HashMap<RolesOf, Vec<Arc<Role>>>> {
+        let mut users: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+        users.sort_unstable();
+        if self.read_only {
+            let roles = roles::snapshot(&self.app).await?;
+            let held = self.role_ids(&users).await?;
+            let held = held
+                .into_iter()
+                .map(|(user, ids)| Some((RolesOf(user), roles.roles(&ids)?)));
+            if let Some(held) = held.collect() {
+                return Ok(held);
+            }
+        }
+        let mut lists: HashMap<_, Vec<_>> = HashMap::new();
+        let conn = &mut *self.app.db.conn().await?;
+        for (user, role) in Role::by_users(conn, &users).await? {
+            lists.entry(RolesOf(user)).or_default().push(Arc::new(role));
+        }
+        Ok(lists)
+    }
+}
+
+impl Database {
+    /// The ids of the roles that these accounts hold. Those of the caller are known.
+    async fn role_ids(&self, users: &[Uuid]) -> Result<HashMap<Uuid, Vec<Uuid>>> {
+        let mut held: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
+        let caller = self.caller.as_ref();
+        if let [user] = users
+            && let Some(actor) = caller.filter(|actor| actor.user_id() == *user)
+        {
+            held.insert(*user, actor.roles().to_vec());
+            return Ok(held);
+        }
+        let conn = &mut *self.app.db.conn().await?;
+        for (user, role) in Role::ids_by_users(conn, users).await? {
+            held.entry(user).or_default().push(role);
+        }
+        Ok(held)
+    }
+}
+
+/// The permissions that a role grants, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PermissionsOfRole(pub Uuid);
+
+impl Loader<PermissionsOfRole> for Database {
+    type Value = Vec<Arc<Permission>>;
+    type Error = Error;
+
+    async fn load(
+        &self,
+        keys: &[PermissionsOfRole],
+    ) -> Result<HashMap<PermissionsOfRole, Vec<Arc<Permission>>>> {
+        let mut ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+        ids.sort_unstable();
+        if self.read_only {
+            let roles = roles::snapshot(&self.app).await?;
+            let granted = ids.iter().map(|id| {
+                let permissions = roles.permissions(*id)?;
+                Some((PermissionsOfRole(*id), permissions.to_vec()))
+            });
+            if let Some(granted) = granted.collect() {
+                return Ok(granted);
+            }
+        }
+        let mut lists: HashMap<_, Vec<_>> = HashMap::new();
+        let conn = &mut *self.app.db.conn().await?;
+        for (role, permission) in Permission::by_roles(conn, &ids).await? {
+            let list = lists.entry(PermissionsOfRole(role)).or_default();
+            list.push(Arc::new(permission));
+        }
+        Ok(lists)
+    }
+}
+
 /// The key of what is sealed of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DataKeyOf(pub Uuid);
@@ -258,8 +368,8 @@ impl Loader<DataKeyOf> for Database {
 
     async fn load(&self, keys: &[DataKeyOf]) -> Result<HashMap<DataKeyOf, Arc<DataKey>>> {
         let users: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
-        let conn = &mut *self.0.db.conn().await?;
-        let found = data_keys::of(&self.0, conn, &users).await?;
+        let conn = &mut *self.app.db.conn().await?;
+        let found = data_keys::of(&self.app, conn, &users).await?;
         Ok(found
             .into_iter()
             .map(|(user, key)| (DataKeyOf(user), key))
@@ -289,7 +399,7 @@ impl Loader<ActivityOf> for Database {
             let form = (key.limit, key.backward);
             forms.entry(form).or_default().push(key.user);
         }
-        let conn = &mut *self.0.db.conn().await?;
+        let conn = &mut *self.app.db.conn().await?;
         let mut pages: HashMap<ActivityOf, Vec<AuditEvent>> = HashMap::new();
         for ((limit, backward), users) in forms {
             let most = i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1;

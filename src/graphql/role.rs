@@ -1,5 +1,7 @@
 //! `Role`: reading roles, changing them, handing them out.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 use uuid::Uuid;
 
@@ -99,7 +101,7 @@ impl Role {
     }
 
     /// The rights that the role grants, by name.
-    async fn permissions(&self, ctx: &Context<'_>) -> Result<Vec<Permission>> {
+    async fn permissions(&self, ctx: &Context<'_>) -> Result<Vec<Arc<Permission>>> {
         ctx.loaders()
             .one(PermissionsOfRole(self.id))
             .await

@@ -1,5 +1,7 @@
 //! `User`: the account as clients see it, alone and in pages.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, ID, InputObject, Object, OneofObject};
 use unicode_normalization::UnicodeNormalization as _;
 use uuid::Uuid;
@@ -207,7 +209,7 @@ impl User {
 
     /// Roles the account holds, by name.
     #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true, false))]
-    async fn roles(&self, ctx: &Context<'_>) -> Result<Option<Vec<Role>>> {
+    async fn roles(&self, ctx: &Context<'_>) -> Result<Option<Vec<Arc<Role>>>> {
         ctx.loaders()
             .one(RolesOf(self.id))
             .await
@@ -360,6 +362,9 @@ impl UserQuery {
     #[graphql(directive = public::apply())]
     async fn me(&self, ctx: &Context<'_>) -> Result<Option<User>> {
         match ctx.caller().requester().signed_in() {
+            Some(actor) if ctx.look_ahead().field("profile").exists() => {
+                ctx.loaders().user_with_profile(actor.user_id()).await
+            }
             Some(actor) => ctx.loaders().one(UserById(actor.user_id())).await,
             None => Ok(None),
         }

@@ -24,6 +24,7 @@ pub mod profile;
 pub mod rate_limit;
 pub mod retention;
 pub mod role;
+pub mod role_snapshot;
 pub mod session;
 pub mod signing_key;
 pub mod statistics;

@@ -113,6 +113,18 @@ impl Role {
             .await
     }
 
+    /// The ids of the roles that each of these accounts holds, in no order.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn ids_by_users(conn: &mut Conn, users: &[Uuid]) -> QueryResult<Vec<(Uuid, Uuid)>> {
+        user_roles::table
+            .filter(user_roles::user_id.eq_any(users))
+            .select((user_roles::user_id, user_roles::role_id))
+            .load(conn)
+            .await
+    }
+
     /// How many accounts hold each of these roles; roles that nobody holds are left out.
     ///
     /// # Errors

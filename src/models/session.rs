@@ -2,7 +2,7 @@
 
 use diesel::dsl::{exists, sql};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, Bool, Text};
+use diesel::sql_types::{Array, Bool, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -145,6 +145,8 @@ pub struct SessionOwner {
     pub has_passkey: bool,
     /// A role of the account makes a second factor compulsory.
     pub two_factor_by_role: bool,
+    /// The roles of the account, by id, in no order.
+    pub roles: Vec<Uuid>,
 }
 
 /// What became of a refresh token that was traded in before.
@@ -208,6 +210,9 @@ impl Session {
                 sql::<Bool>(
                     "EXISTS (SELECT FROM user_roles JOIN roles ON roles.id = user_roles.role_id \
                      WHERE user_roles.user_id = users.id AND roles.requires_two_factor)",
+                ),
+                sql::<Array<SqlUuid>>(
+                    "ARRAY(SELECT role_id FROM user_roles WHERE user_roles.user_id = users.id)",
                 ),
             ))
             .first(conn)

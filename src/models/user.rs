@@ -7,9 +7,10 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use crate::db::Conn;
+use crate::models::profile::Profile;
 use crate::models::text_enum;
 use crate::scalar::{DateTime, EmailAddress, Url};
-use crate::schema::{username_reservations, users};
+use crate::schema::{profiles, username_reservations, users};
 
 diesel::define_sql_function! {
     /// `text` in lower case.
@@ -132,6 +133,22 @@ pub struct UserChanges {
 }
 
 impl User {
+    /// The accounts with these ids, each with its profile, in no order; unknown ids are left out.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn with_profiles(
+        conn: &mut Conn,
+        ids: &[Uuid],
+    ) -> QueryResult<Vec<(Self, Option<Profile>)>> {
+        users::table
+            .left_join(profiles::table)
+            .filter(users::id.eq_any(ids))
+            .select((Self::as_select(), Option::<Profile>::as_select()))
+            .load(conn)
+            .await
+    }
+
     /// The accounts with these ids, in no order; unknown ids are left out.
     ///
     /// # Errors

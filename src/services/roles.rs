@@ -1,5 +1,7 @@
 //! Roles: adding, changing and removing them, handing them out and taking them back.
 
+use std::sync::Arc;
+
 use async_graphql::MaybeUndefined;
 use diesel_async::AsyncConnection as _;
 use uuid::Uuid;
@@ -10,6 +12,7 @@ use crate::db::Conn;
 use crate::error::{Error, OnConstraint as _, Result, UserError, UserErrorCode};
 use crate::models::permission::{Permission, SystemPermission};
 use crate::models::role::{Role, RoleChanges};
+use crate::models::role_snapshot::RoleSnapshot;
 use crate::models::user::User;
 use crate::scalar::DateTime;
 use crate::services::audit::{AuditAction, Entry};
@@ -29,6 +32,21 @@ const MAX_NAME: usize = 64;
 /// If the database cannot answer.
 pub async fn all(app: &App) -> Result<Vec<Role>> {
     Ok(Role::all(&mut *app.db.conn().await?).await?)
+}
+
+/// All roles with what they grant, as this server remembers them. Where nothing is remembered they are read.
+///
+/// # Errors
+/// If the database cannot answer.
+pub async fn snapshot(app: &App) -> Result<Arc<RoleSnapshot>> {
+    if let Some(roles) = app.access.roles() {
+        return Ok(roles);
+    }
+    let asked = app.access.epoch();
+    let roles = RoleSnapshot::read(&mut *app.db.conn().await?).await?;
+    let roles = Arc::new(roles);
+    app.access.keep_roles(asked, &roles);
+    Ok(roles)
 }
 
 /// The role of this name, whatever the case.

@@ -7,7 +7,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use cardea::app::App;
+use cardea::db::single_connection;
 use chrono::TimeDelta;
+use diesel_async::SimpleAsyncConnection as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
@@ -49,6 +51,12 @@ impl Other {
         let answer = self.ask(client, "{ viewer { isAuthenticated } }").await;
         assert_eq!(answer.data("viewer/isAuthenticated"), true);
         assert_eq!(self.app.db.statements(), before, "nobody is asked");
+    }
+
+    /// What this server says of the roles of the client's account.
+    async fn roles(&self, client: &Client<'_>) -> Value {
+        let document = "{ me { roles { name description permissions { name } } } }";
+        self.ask(client, document).await.data("me/roles").clone()
     }
 
     async fn refuses(&self, client: &Client<'_>) {
@@ -353,4 +361,37 @@ async fn behind_a_pooler_that_swallows_notifications_nothing_is_remembered() {
     ada.ask("mutation { logout { endedSessions } }").await;
     let refused = other.ask(&ada, "{ me { id } }").await;
     assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "at once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_are_remembered_everywhere_until_something_about_them_changes() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    let other = Other::beside(&app).await;
+    other.remembers(&ada).await;
+    let mut known = other.roles(&ada).await;
+    let before = other.app.db.statements();
+    assert_eq!(other.roles(&ada).await, known);
+    assert_eq!(other.app.db.statements(), before + 1, "the account alone");
+    let mut past_all_servers = single_connection(&app.db.url()).await.expect("a database");
+    for change in [
+        "UPDATE roles SET description = 'Everybody' WHERE name = 'user'",
+        "INSERT INTO permissions (id, name, created_at) VALUES (gen_random_uuid(), 'posts:write', now());
+         INSERT INTO role_permissions SELECT roles.id, permissions.id FROM roles, permissions
+         WHERE roles.name = 'user' AND permissions.name = 'posts:write'",
+        "UPDATE permissions SET name = 'posts:publish' WHERE name = 'posts:write'",
+        "INSERT INTO roles (id, name, created_at, updated_at) VALUES (gen_random_uuid(), 'author', now(), now());
+         INSERT INTO user_roles (user_id, role_id, assigned_at) SELECT users.id, roles.id, now() FROM users, roles
+         WHERE username = 'ada' AND name = 'author'",
+        "UPDATE roles SET name = 'writer' WHERE name = 'author'",
+        "DELETE FROM user_roles USING roles WHERE roles.id = role_id AND name = 'writer'",
+        "DELETE FROM permissions WHERE name = 'posts:publish'",
+    ] {
+        past_all_servers.batch_execute(change).await.expect(change);
+        within_a_second_of(change, async || other.roles(&ada).await != known).await;
+        known = other.roles(&ada).await;
+    }
+    let names = ["read:own", "write:own"].map(|name| json!({ "name": name }));
+    let user = json!({ "name": "user", "description": "Everybody", "permissions": names });
+    assert_eq!(known, json!([user]));
 }

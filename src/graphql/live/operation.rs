@@ -233,7 +233,8 @@ async fn run(
 ) -> Result<Option<Response>, Outcome> {
     let app = holder.app();
     let turns = Turns::default();
-    let loaders = Loaders::new(app, &turns);
+    // An event is told because something has changed: nothing that is remembered will do.
+    let loaders = Loaders::new(app, &turns, false, None);
     if let Some(actor) = requester.signed_in() {
         loaders.prime(actor).await;
     }

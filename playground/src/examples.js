@@ -148,7 +148,7 @@ mutation RefreshToken($input: RefreshTokenInput) {
   }
 }
 `,
-    { input: { refreshToken: 'crt_…' } },
+    { input: { refreshToken: 'crr_…' } },
   ),
   example(
     `
@@ -193,10 +193,11 @@ query Providers {
 }
 `),
   example(`
-# Ends this session. The page forgets the token then.
+# Ends this session: the token is good for nothing any more.
 mutation Logout {
   logout {
     endedSessions
+    ${errors}
   }
 }
 `),
@@ -227,6 +228,7 @@ mutation UpdateProfile($input: UpdateProfileInput!) {
   ),
   example(
     `
+# A field that is left out stays, and null clears it.
 mutation UpdateBackground($input: UpdateBackgroundInput!) {
   updateBackground(input: $input) {
     background {
@@ -290,9 +292,11 @@ mutation RevokeSession($input: RevokeSessionInput!) {
   ),
   example(
     `
+# Ends every session of the account, or every other one.
 mutation LogoutAll($input: LogoutAllInput) {
   logoutAll(input: $input) {
     endedSessions
+    ${errors}
   }
 }
 `,
@@ -422,6 +426,8 @@ mutation RegenerateRecoveryCodes($input: ConfirmIdentityInput!) {
   ),
   example(
     `
+# Refused where a second factor is compulsory and there is no
+# passkey. Other sessions end.
 mutation DisableTwoFactor($input: ConfirmIdentityInput!) {
   disableTwoFactor(input: $input) {
     user {
@@ -453,7 +459,8 @@ query Passkeys {
 
 const privacy = [
   example(`
-# Everything that is kept about you, as one document.
+# Everything that is kept about you, as one document. Wants a
+# recent sign-in: Reauthenticate.
 mutation ExportMyData {
   exportMyData {
     data
@@ -477,6 +484,7 @@ mutation DeactivateAccount($input: ConfirmIdentityInput) {
   ),
   example(
     `
+# Takes the token that was mailed when the account was closed.
 mutation ReactivateAccount($input: TokenInput!) {
   reactivateAccount(input: $input) {
     user {
@@ -491,7 +499,7 @@ mutation ReactivateAccount($input: TokenInput!) {
   example(
     `
 # Erases the account after a time in which CancelErasure
-# calls it off.
+# calls it off. Wants a recent sign-in: Reauthenticate.
 mutation EraseAccount($input: ConfirmIdentityInput) {
   eraseAccount(input: $input) {
     erasesAt
@@ -502,6 +510,7 @@ mutation EraseAccount($input: ConfirmIdentityInput) {
     { input: { password } },
   ),
   example(`
+# Calls off an erasure, as long as its moment has not come.
 mutation CancelErasure {
   cancelErasure {
     user {
@@ -518,7 +527,8 @@ const administration = [
     `
 # Needs the permission read:all, which administrators have:
 # cardea user create --admin --email … --full-name … makes one.
-# Next page: put endCursor into the variable after.
+# Next page: put endCursor into the variable after. The filter
+# leaves out closed accounts and those that were never open.
 query Users($first: Int, $after: String, $search: String, $filter: UserFilter) {
   users(first: $first, after: $after, search: $search, filter: $filter) {
     totalCount
@@ -564,7 +574,7 @@ query User($by: UserLookup!) {
   example(
     `
 # Opens an account and mails an invitation: its token goes to
-# ResetPassword.
+# ResetPassword. Wants a recent sign-in, as most of these.
 mutation CreateUser($input: CreateUserInput!) {
   createUser(input: $input) {
     user {
@@ -579,6 +589,7 @@ mutation CreateUser($input: CreateUserInput!) {
   ),
   example(
     `
+# userId from Users. What is left out stays; null clears.
 mutation UpdateUser($input: UpdateUserInput!) {
   updateUser(input: $input) {
     user {
@@ -593,6 +604,7 @@ mutation UpdateUser($input: UpdateUserInput!) {
   ),
   example(
     `
+# userId from Users. Closing ends the sessions; true opens.
 mutation UpdateUserStatus($input: UpdateUserStatusInput!) {
   updateUserStatus(input: $input) {
     user {
@@ -606,8 +618,7 @@ mutation UpdateUserStatus($input: UpdateUserStatusInput!) {
   ),
   example(
     `
-# Ends every session of somebody. UnlockUser lets somebody in
-# whom wrong passwords shut out, resetTwoFactor who lost it.
+# userId from Users. Ends every session of somebody.
 mutation RevokeUserSessions($input: UserIdInput!) {
   revokeUserSessions(input: $input) {
     endedSessions
@@ -619,6 +630,8 @@ mutation RevokeUserSessions($input: UserIdInput!) {
   ),
   example(
     `
+# userId from Users. Lets somebody try again whom too many
+# wrong passwords or codes shut out.
 mutation UnlockUser($input: UserIdInput!) {
   unlockUser(input: $input) {
     user {
@@ -632,6 +645,8 @@ mutation UnlockUser($input: UserIdInput!) {
   ),
   example(
     `
+# userId from Users. For who lost the second factor: it is
+# taken off, passkeys included, and the sessions end.
 mutation ResetTwoFactor($input: UserIdInput!) {
   resetTwoFactor(input: $input) {
     user {
@@ -648,8 +663,8 @@ mutation ResetTwoFactor($input: UserIdInput!) {
   example(
     `
 # Up to 500 accounts from elsewhere. This one only tries it;
-# the second row says what is wrong with it. docs/IMPORT.md
-# has the exports of other products.
+# the second row says what is wrong with it. Wants a recent
+# sign-in. docs/IMPORT.md has the exports of other products.
 mutation ImportUsers($input: ImportUsersInput!) {
   importUsers(input: $input) {
     created
@@ -675,6 +690,9 @@ mutation ImportUsers($input: ImportUsersInput!) {
   ),
   example(
     `
+# userId from Users. Until erasesAt the owner can call it off;
+# with immediately: true it cannot be undone. Wants a recent
+# sign-in: Reauthenticate.
 mutation EraseUser($input: EraseUserInput!) {
   eraseUser(input: $input) {
     erasesAt
@@ -704,6 +722,7 @@ query Roles {
 `),
   example(
     `
+# userId from Users, roleId from Roles.
 mutation AssignRole($input: RoleMembershipInput!) {
   assignRole(input: $input) {
     user {
@@ -719,6 +738,7 @@ mutation AssignRole($input: RoleMembershipInput!) {
   ),
   example(
     `
+# userId from Users, roleId from Roles.
 mutation RemoveRole($input: RoleMembershipInput!) {
   removeRole(input: $input) {
     user {
@@ -748,6 +768,7 @@ mutation CreatePermission($input: CreatePermissionInput!) {
   ),
   example(
     `
+# The permissions by name: the one of CreatePermission.
 mutation CreateRole($input: CreateRoleInput!) {
   createRole(input: $input) {
     role {
@@ -765,7 +786,7 @@ mutation CreateRole($input: CreateRoleInput!) {
   ),
   example(
     `
-# RevokePermission takes the same.
+# roleId from Roles. RevokePermission takes the same.
 mutation GrantPermission($input: RolePermissionInput!) {
   grantPermission(input: $input) {
     role {

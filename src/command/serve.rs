@@ -118,9 +118,12 @@ fn announce(app: &App) -> io::Result<()> {
         } else {
             "cardea"
         };
+        let folder = config.database.data_dir.as_ref();
+        let folder =
+            folder.map_or_else(String::new, |dir| format!(" --data-dir {}", dir.display()));
         writeln!(
             out,
-            "  {program} user create --admin --email you@example.org --full-name \"Your Name\""
+            "  {program}{folder} user create --admin --email you@example.org --full-name \"Your Name\""
         )?;
         writeln!(out, "\nCtrl-C stops the server.\n")?;
     }

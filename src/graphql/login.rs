@@ -243,8 +243,8 @@ impl LoginMutation {
     }
 
     /// Prove the address with the mailed token, good once and for 24 hours unless the operator says otherwise, and
-    /// sign in. The tokens come in the answer, never in cookies, and `TwoFactorRequired` may come in their place. A
-    /// signed-in caller can use a token of their own account only.
+    /// sign in. The tokens come as `tokenDelivery` says; `TwoFactorRequired` may come in their place. Where somebody
+    /// is signed in, a token of another account is `TOKEN_REJECTED` and stays good.
     #[graphql(directive = public::apply())]
     async fn verify_email(
         &self,

@@ -29,6 +29,8 @@ use crate::scalar::DateTime;
 /// A session ended before its time.
 #[derive(SimpleObject)]
 pub struct SessionRevokedEvent {
+    /// It is the session that this connection belongs to, which ends, too.
+    current: bool,
     /// Why the session ended.
     reason: SessionEndReason,
     /// When the session ended.
@@ -106,16 +108,18 @@ impl Subscription {
         }))
     }
 
-    /// One of the caller's sessions ended before its time, by whatever means. The last event on a connection may be
-    /// its own.
+    /// One of the caller's sessions ended before its time, by whatever means. The last event on a connection is
+    /// its own, unless the session ended by the clock or the account was erased at once.
     #[graphql(directive = requires_session::apply(false, false))]
     async fn session_revoked(
         &self,
         ctx: &Context<'_>,
     ) -> Result<impl Stream<Item = SessionRevokedEvent>> {
-        let topic = Topic::SessionsOf(ctx.actor()?.user_id());
-        Ok(follow(ctx, topic, |event| match event {
+        let actor = ctx.actor()?;
+        let (topic, own) = (Topic::SessionsOf(actor.user_id()), actor.session_id());
+        Ok(follow(ctx, topic, move |event| match event {
             Event::SessionEnded(ended) => Some(SessionRevokedEvent {
+                current: ended.id == own,
                 reason: ended.reason,
                 revoked_at: ended.at,
                 session_id: Kind::Session.id(ended.id),

@@ -152,7 +152,7 @@ impl TwoFactorMutation {
     }
 
     /// Take the second factor off an account whose owner lost it, passkeys included. Its sessions end, and the
-    /// owner is told by mail. Nobody does so to an account that may do what they may not.
+    /// owner is told by mail; where there is none, nothing changes. Nobody does so to an account that may do what they may not.
     #[graphql(directive = requires_permission::apply(SystemPermission::AdminUsers, false, true))]
     async fn reset_two_factor(
         &self,

@@ -68,7 +68,7 @@ pub async fn reactivate(
     let mut conn = app.db.conn().await?;
     conn.transaction(async |conn| {
         let token = VerificationToken::consume(conn, &hash, kind, owner, now).await?;
-        let token = token.ok_or_else(mails::token_rejected)?;
+        let token = token.ok_or_else(|| mails::token_rejected_for(owner))?;
         let user = User::lock(conn, token.user_id).await?;
         let user = user.filter(|user| user.email.eq_ignore_ascii_case(&token.email));
         let erased = user.ok_or_else(mails::token_rejected)?.erases_at.is_some();

@@ -23,7 +23,7 @@ use crate::services::audit::{AuditAction, Entry};
 use crate::services::devices;
 use crate::services::limits::{self, Limit};
 use crate::services::login::TokenDelivery;
-use crate::services::mails::token_rejected;
+use crate::services::mails::{token_rejected, token_rejected_for};
 use crate::services::sign_in::{self, NewSignIn, SignIn};
 use crate::services::{erasure, two_factor, validate};
 
@@ -82,7 +82,7 @@ pub async fn verify(
     conn.transaction(async |conn| {
         let kind = VerificationKind::EmailVerification;
         let Some(token) = VerificationToken::consume(conn, &hash, kind, owner, now).await? else {
-            return Err(token_rejected());
+            return Err(token_rejected_for(owner));
         };
         VerificationToken::void(conn, token.user_id, kind, now).await?;
         let verified = User::verify_email(conn, token.user_id, &token.email, now).await?;
@@ -226,7 +226,7 @@ pub async fn confirm_change(
         // away knows no such token.
         let kind = VerificationKind::EmailChangeUndo;
         let token = VerificationToken::consume(conn, &hash, kind, owner, now).await?;
-        let token = token.ok_or_else(token_rejected)?;
+        let token = token.ok_or_else(|| token_rejected_for(owner))?;
         let moved = move_to(app, conn, token.user_id, &token.email, None, now).await?;
         // Whoever holds the address that is left now must not undo this. A link mailed to an address
         // that the account had even before stays good: its owner may have to undo this move, too.

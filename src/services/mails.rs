@@ -44,6 +44,16 @@ pub fn token_rejected() -> Error {
     UserError::at(UserErrorCode::TokenRejected, &["input", "token"], message).into()
 }
 
+/// As [`token_rejected`]. Where somebody is signed in, the link may be for another account, and stay good.
+#[must_use]
+pub fn token_rejected_for(signed_in: Option<Uuid>) -> Error {
+    if signed_in.is_none() {
+        return token_rejected();
+    }
+    let message = "This link is unknown, used up or past its end, or for another account: sign out and open it again.";
+    UserError::at(UserErrorCode::TokenRejected, &["input", "token"], message).into()
+}
+
 /// Whom a job is about, and what to write them.
 async fn prepare(app: &App, job: &Job) -> Result<Option<(Recipient, Mail)>> {
     use VerificationKind::Invitation;

@@ -98,7 +98,7 @@ pub async fn reset(
     let (kind, user, credentials) = {
         let mut conn = app.db.conn().await?;
         let token = VerificationToken::live(&mut conn, &hash, &kinds, owner, app.now()).await?;
-        let token = token.ok_or_else(mails::token_rejected)?;
+        let token = token.ok_or_else(|| mails::token_rejected_for(owner))?;
         let (user, credentials) = facts(&mut conn, token.user_id)
             .await?
             .filter(|(user, _)| user.email.eq_ignore_ascii_case(&token.email))
@@ -115,7 +115,7 @@ pub async fn reset(
         // Of two callers with one token the second finds it used.
         let consumed = VerificationToken::consume(conn, &hash, kind, owner, now).await?;
         if consumed.is_none() {
-            return Err(mails::token_rejected());
+            return Err(mails::token_rejected_for(owner));
         }
         let user = User::set_password(conn, user.id, None, &new, now)
             .await?

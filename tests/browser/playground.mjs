@@ -18,6 +18,7 @@ async function checkExamples(origin) {
     const document = parse(query);
     const { variableDefinitions } = document.definitions[0];
     assert.equal(document.definitions[0].name.value, name);
+    assert(query.startsWith('# '), `${name} says nothing about itself`);
     const problems = validate(schema, document);
     const values = getVariableValues(schema, variableDefinitions, JSON.parse(variables));
     for (const { message } of [...problems, ...(values.errors ?? [])]) {

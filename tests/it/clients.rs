@@ -1,6 +1,12 @@
 //! The flows of `examples/spa` once more with the clients Apollo and Relay, as tests of the schema.
 
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::post;
 use cardea::clock::Clock;
+use chrono::TimeDelta;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use crate::harness::app::start_of_time;
 use crate::harness::node::{Scripts, say};
@@ -23,10 +29,24 @@ async fn through_the_flows(script: &'static str) {
     };
     let flags = ["--resend-secs=0"];
     let served = Served::at("localhost", &flags, Clock::fixed(start_of_time())).await;
+    let clock = served.app.app.clock.clone();
+    let later = post(async move || {
+        clock.advance(TimeDelta::minutes(20));
+        StatusCode::NO_CONTENT
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let later_url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let mut serving = JoinSet::new();
+    let router = Router::new().route("/", later);
+    serving.spawn(async move { axum::serve(listener, router).await });
     let url = served.url.clone();
     let password = served.administrator().await;
     let run = move || {
-        let variables = [("BASE_URL", &*url), ("ADMIN_PASSWORD", password)];
+        let variables = [
+            ("BASE_URL", &*url),
+            ("ADMIN_PASSWORD", password),
+            ("LATER", &later_url),
+        ];
         scripts.run(script, &variables)
     };
     let printed = tokio::task::spawn_blocking(run).await.expect("run");

@@ -5,12 +5,15 @@ use cardea::live::events::Topic;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use std::time::Duration;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::harness::app::PASSWORD;
 use crate::harness::socket::{Heard, Listening, PROTOCOL, Socket, sessions_of};
 use crate::harness::{Client, TestApp};
 
-const SESSIONS: &str = "subscription { sessionRevoked { reason revokedAt sessionId } }";
+const SESSIONS: &str = "subscription { sessionRevoked { current reason revokedAt sessionId } }";
 const STATUS: &str = "subscription { userStatusChanged { isActive userId user { id email } } }";
 const LOGIN: &str = "mutation($name: String!) { login(input: { identifier: $name, password: \"Correct-Horse-7\" }) { \
     result { ... on SignedIn { accessToken refreshToken user { id uuid } session { id } } } } }";
@@ -45,9 +48,10 @@ async fn a_session_ended_on_one_server_is_told_on_the_other_and_closed() {
         )
         .await;
     assert_eq!(ended.data("revokeSession/errors"), &json!([]));
-    let event = json!({ "reason": "USER", "revokedAt": "2026-11-30T08:00:00Z", "sessionId": other.session });
+    let mut event = json!({ "current": false, "reason": "USER", "revokedAt": "2026-11-30T08:00:00Z", "sessionId": other.session });
     assert_eq!(next(&mut stays, "sessionRevoked").await, event);
     // The last word on its own connection.
+    event["current"] = json!(true);
     assert_eq!(next(&mut goes, "sessionRevoked").await, event);
     let reason = "The session has ended".to_owned();
     assert_eq!(goes.hear().await, Heard::Closed(4401, reason));
@@ -99,7 +103,42 @@ async fn whatever_ends_a_session_ends_its_connections() {
     let close = "mutation($id: ID!) { updateUserStatus(input: { userId: $id, isActive: false }) { errors { code } } }";
     let closed = admin.gql(close, json!({ "id": bob.id })).await;
     assert_eq!(closed.data("updateUserStatus/errors"), &json!([]));
+    assert_eq!(next(&mut socket, "sessionRevoked").await["reason"], "ADMIN");
     assert_eq!(socket.closed().await, 4401, "a closed account");
+
+    let eve = app.user("eve").await;
+    let phone = again(&app, "eve").await;
+    let mut socket = server.following(&phone, SESSIONS).await;
+    assert_eq!(eve.deactivate(PASSWORD).await.code(), "");
+    let event = next(&mut socket, "sessionRevoked").await;
+    assert_eq!(
+        (&event["reason"], &event["current"]),
+        (&json!("USER"), &json!(true))
+    );
+    assert_eq!(
+        socket.closed().await,
+        4401,
+        "an account that its owner closed"
+    );
+
+    let fay = app.user("fay").await;
+    let phone = again(&app, "fay").await;
+    let mut socket = server.following(&phone, SESSIONS).await;
+    fay.with_two_factor(&app).await;
+    assert_eq!(
+        next(&mut socket, "sessionRevoked").await["reason"],
+        "TWO_FACTOR_CHANGED"
+    );
+    assert_eq!(socket.closed().await, 4401, "a second factor");
+
+    let gil = app.user("gil").await;
+    let mut socket = server.following(&gil, SESSIONS).await;
+    let ended =
+        "mutation($id: ID!) { revokeUserSessions(input: { userId: $id }) { errors { code } } }";
+    let ended = admin.gql(ended, json!({ "id": gil.id })).await;
+    assert_eq!(ended.data("revokeUserSessions/errors"), &json!([]));
+    assert_eq!(next(&mut socket, "sessionRevoked").await["reason"], "ADMIN");
+    assert_eq!(socket.closed().await, 4401, "an administrator");
 
     let cat = app.user("cat").await;
     let mut socket = server.following(&cat, SESSIONS).await;
@@ -291,4 +330,23 @@ async fn filling_tables_tells_nobody_anything() {
         .await;
     app.app.access.catch_up().await;
     socket.in_order().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_closes_is_answered() {
+    let app = TestApp::new().await;
+    let ada = app.user("ada").await;
+    let server = Listening::of(&app, Times::default()).await;
+    let mut following = server.following(&ada, SESSIONS).await;
+    let mut idle = server.socket(&ada.access_token).await;
+    for socket in [&mut following, &mut idle] {
+        let frame = CloseFrame {
+            code: CloseCode::Normal,
+            reason: "Done".into(),
+        };
+        socket.send(Message::Close(Some(frame))).await;
+        // A connection that is cut instead is 1006 to a browser (RFC 6455, section 5.5.1).
+        assert_eq!(socket.closed().await, 1000);
+    }
+    server.stop().await;
 }

@@ -19,6 +19,10 @@ use crate::graphql::context::RequestId;
 use crate::live::events::{Event, Follower, Topic};
 use crate::services::session;
 
+/// How long a connection waits for the event that tells why its session ended: notifications of one change come
+/// one after the other, and what ends a session may be told before that it did.
+const LAST_WORD: Duration = Duration::from_millis(250);
+
 /// A request for a live connection.
 #[derive(Clone)]
 pub struct Asking {
@@ -90,6 +94,8 @@ struct Watch {
     unsure: bool,
     /// The line to the database was gone when it began to follow.
     deaf: bool,
+    /// The session is over; until then whoever follows it is told why.
+    over: Option<Instant>,
 }
 
 impl Watch {
@@ -105,6 +111,7 @@ impl Watch {
             next_look: Instant::now() + every,
             // What changed before it followed.
             unsure: true,
+            over: None,
         }
     }
 
@@ -112,6 +119,12 @@ impl Watch {
     async fn ended(&mut self) -> Ending {
         let shutdown = self.holder.app().shutdown.clone();
         loop {
+            if let Some(end) = self.over {
+                tokio::select! {
+                    () = shutdown.cancelled() => return Ending::Stopping,
+                    () = tokio::time::sleep_until(end) => return Ending::Session,
+                }
+            }
             if self.unsure {
                 let known = {
                     // In turn: when permissions change, everybody asks at once.
@@ -120,6 +133,10 @@ impl Watch {
                 };
                 match known {
                     Ok(_) => self.unsure = false,
+                    Err(Ending::Session) => {
+                        self.over = Some(Instant::now() + LAST_WORD);
+                        continue;
+                    }
                     Err(ending) => return ending,
                 }
             }

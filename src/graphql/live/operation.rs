@@ -16,7 +16,7 @@ use crate::graphql::context::{Caller, Executed};
 use crate::graphql::cookie::Cookies;
 use crate::graphql::error::{Code, INTERNAL};
 use crate::graphql::handler::{MAX_ERRORS, error_of, unfit};
-use crate::graphql::live::{Ending, Holder};
+use crate::graphql::live::{Ending, Holder, LAST_WORD};
 use crate::graphql::loader::Loaders;
 use crate::graphql::request::Prepared;
 use crate::graphql::subscription::{ReadBefore, Source, Step};
@@ -38,6 +38,8 @@ pub(super) struct Operation {
     read_before: Option<ReadBefore>,
     /// The caller is to be looked up.
     unsure: bool,
+    /// It has told of the end of its own session.
+    told: bool,
     over: bool,
 }
 
@@ -108,6 +110,7 @@ impl Operation {
             read_before,
             // What changed before it followed.
             unsure: true,
+            told: false,
             over: false,
         })
     }
@@ -125,9 +128,15 @@ impl Operation {
     async fn outcome(&mut self) -> Result<Outcome, Outcome> {
         loop {
             if self.unsure {
-                // In turn: when permissions change, everybody asks at once.
-                let _turn = self.holder.app().live.answering.acquire().await;
-                self.requester = self.holder.admitted(&self.field).await?;
+                let admitted = {
+                    // In turn: when permissions change, everybody asks at once.
+                    let _turn = self.holder.app().live.answering.acquire().await;
+                    self.holder.admitted(&self.field).await
+                };
+                match admitted {
+                    Err(Outcome::Ended(Ending::Session)) => return self.last_word().await,
+                    admitted => self.requester = admitted?,
+                }
                 self.unsure = false;
             }
             match self.follower.next().await {
@@ -135,20 +144,49 @@ impl Operation {
                 // Entries of the audit trail; the others have their connection ended.
                 Some(Event::LineLost) => return Err(Outcome::Ended(Ending::LineLost)),
                 Some(Event::AccessChanged) => self.unsure = true,
-                Some(event) if (self.source.takes)(&event) => {
-                    if let Some(answer) = self.answer(event).await? {
-                        return Ok(Outcome::Next(answer));
-                    }
-                }
+                Some(event) if (self.source.takes)(&event) => match self.answer(event).await {
+                    Err(Outcome::Ended(Ending::Session)) => return self.last_word().await,
+                    Err(outcome) => return Err(outcome),
+                    Ok(Some(answer)) => return Ok(Outcome::Next(answer)),
+                    Ok(None) => {}
+                },
                 Some(_) => {}
             }
         }
+    }
+
+    /// The session is over. Whoever follows that is told of it once, if it is told at all.
+    async fn last_word(&mut self) -> Result<Outcome, Outcome> {
+        let session = self.holder.session;
+        let (source, follower) = (&self.source, &mut self.follower);
+        let own = async {
+            loop {
+                match follower.next().await {
+                    Some(Event::SessionEnded(ended)) if ended.id == session => {
+                        let event = Event::SessionEnded(ended);
+                        if (source.takes)(&event) {
+                            return event;
+                        }
+                    }
+                    Some(_) => {}
+                    None => std::future::pending().await,
+                }
+            }
+        };
+        if !self.told
+            && let Ok(event) = tokio::time::timeout(LAST_WORD, own).await
+            && let Some(answer) = self.answer(event).await?
+        {
+            return Ok(Outcome::Next(answer));
+        }
+        Err(Outcome::Ended(Ending::Session))
     }
 
     async fn answer(&mut self, event: Event) -> Result<Option<Value>, Outcome> {
         let _turn = self.holder.app().live.answering.acquire().await;
         // Of its own end the session is still told.
         let last = matches!(&event, Event::SessionEnded(ended) if ended.id == self.holder.session);
+        self.told |= last;
         if !last {
             self.requester = self.holder.admitted(&self.field).await?;
         }

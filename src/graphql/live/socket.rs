@@ -150,13 +150,16 @@ impl Talk {
             Ok(holder) => self.serve(&holder).await,
             Err(end) => end,
         };
-        let Some(close) = end else { return };
-        tracing::debug!(code = close.code, "Closed a socket: {}", close.reason);
-        if self.send(close.message()).await.is_ok() {
-            let answered = async { while let Some(Ok(_)) = self.socket.recv().await {} };
-            // Whether it agrees or not, the connection goes.
-            let _ = tokio::time::timeout(FAREWELL, answered).await;
+        if let Some(close) = end {
+            tracing::debug!(code = close.code, "Closed a socket: {}", close.reason);
+            if self.send(close.message()).await.is_err() {
+                return;
+            }
         }
+        // Who closes is answered, and who is closed answers (RFC 6455, section 5.5.1): reading does the one, and
+        // waits for the other. Whether the client agrees or not, the connection goes.
+        let answered = async { while let Some(Ok(_)) = self.socket.recv().await {} };
+        let _ = tokio::time::timeout(FAREWELL, answered).await;
     }
 
     /// Waits until the client has said who it is.

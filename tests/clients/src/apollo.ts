@@ -1,16 +1,35 @@
 // The flows of examples/spa with Apollo Client, its documents and types being those of the example, tokens in cookies.
 import assert from 'node:assert/strict';
-import { ApolloClient, CombinedGraphQLErrors, HttpLink, InMemoryCache, type OperationVariables, ServerError, type TypedDocumentNode } from '@apollo/client';
+import { ApolloClient, ApolloLink, CombinedGraphQLErrors, HttpLink, InMemoryCache, type OperationVariables, ServerError, type TypedDocumentNode } from '@apollo/client';
 import * as gql from '../../../examples/spa/src/gql/graphql.js';
 import { serverTime, totp } from '../../browser/factors.mjs';
-import { Cookies, mailedToken, PASSWORD, ROOT, ROOT_PASSWORD, SERVER } from './server.js';
+import { mending } from './links.js';
+import { Cookies, later, mailedToken, PASSWORD, ROOT, ROOT_PASSWORD, SERVER } from './server.js';
 
 /** A browser with Apollo Client in it. */
 class Browser {
   readonly cookies = new Cookies();
+  /** What was done so that requests went through, in order. */
+  readonly mended: string[] = [];
+  readonly #http = new HttpLink({ uri: new URL('/graphql', SERVER).href, fetch: this.cookies.fetch });
+  /** Without what mends. */
+  readonly #bare = new ApolloClient({ link: this.#http, cache: new InMemoryCache() });
+  readonly #link = mending({
+    refresh: async () => {
+      this.mended.push('refresh');
+      const { data } = await this.#bare.mutate({ mutation: gql.RefreshDocument });
+      return data?.refreshToken?.errors.length === 0;
+    },
+    prove: async (methods) => {
+      this.mended.push(...methods);
+      const { data } = await this.#bare.mutate({ mutation: gql.ReauthenticateDocument, variables: { input: { password: PASSWORD } } });
+      return data?.reauthenticate?.errors.length === 0;
+    },
+  });
   readonly client = new ApolloClient({
-    link: new HttpLink({ uri: new URL('/graphql', SERVER).href, fetch: this.cookies.fetch }),
+    link: ApolloLink.from([this.#link, this.#http]),
     cache: new InMemoryCache({
+      typePolicies: { User: { fields: { profile: { merge: true }, twoFactor: { merge: true } } } },
       possibleTypes: {
         Node: ['User', 'Role', 'Session'],
         SignInResult: ['EmailVerificationRequired', 'PasswordExpired', 'SignedIn', 'TwoFactorRequired'],
@@ -80,6 +99,14 @@ await laptop.act(gql.SaveProfileDocument, { input: { fullName: 'Ada King', bio: 
 const kept = laptop.client.readQuery({ query: gql.ProfileDocument })?.me;
 assert.deepEqual([kept?.fullName, kept?.profile?.bio, kept?.birthDate], ['Ada King', 'Notes.', '1985-12-10']);
 assert.equal(laptop.client.readQuery({ query: gql.ViewerDocument })?.viewer.user?.fullName, 'Ada King');
+
+// Twenty minutes on, the access token is over, and so is what was proved: two requests renew it once, and one proof is asked for.
+await later();
+const both = [laptop.ask(gql.SessionsDocument, {}), laptop.ask(gql.ViewerDocument, {})] as const;
+assert.equal((await Promise.all(both))[1].viewer.user?.fullName, 'Ada King');
+assert.deepEqual(laptop.mended.splice(0), ['refresh']);
+assert((await laptop.act(gql.BeginSecondFactorDocument, {})).setup);
+assert.deepEqual(laptop.mended.splice(0), ['PASSWORD']);
 
 // The second factor, and signing in with it elsewhere.
 const { setup } = await laptop.act(gql.BeginSecondFactorDocument, {});

@@ -6,6 +6,11 @@ export const PASSWORD = 'Correct-Horse-7';
 export const ROOT = 'root@example.org';
 export const ROOT_PASSWORD = process.env['ADMIN_PASSWORD'] ?? '';
 
+/** Lets twenty minutes go by at the server. */
+export async function later(): Promise<void> {
+  assert.equal((await fetch(process.env['LATER'] ?? assert.fail('LATER is not set'), { method: 'POST' })).status, 204);
+}
+
 interface Mail {
   to: string;
   links: string[];

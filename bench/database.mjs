@@ -1,0 +1,84 @@
+// A PostgreSQL of the harness's own, in a temporary folder, on a free port of the loopback.
+
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { cpuSecondsOfTree, freePort, onEnd, run } from './processes.mjs';
+
+/** The folder of the programs: that of the newest version, or the one that the variable names. */
+function programs() {
+  if (process.env.CARDEA_POSTGRES_BIN_DIR) return process.env.CARDEA_POSTGRES_BIN_DIR;
+  const debian = '/usr/lib/postgresql';
+  const versions = existsSync(debian) ? readdirSync(debian).map(Number).sort((a, b) => b - a) : [];
+  const version = versions.find((one) => existsSync(join(debian, String(one), 'bin/initdb')));
+  if (version) return join(debian, String(version), 'bin');
+  const config = spawnSync('pg_config', ['--bindir'], { encoding: 'utf8' });
+  if (config.status === 0) return config.stdout.trim();
+  throw new Error('PostgreSQL is not found; CARDEA_POSTGRES_BIN_DIR names the folder of its programs');
+}
+
+/** PostgreSQL refuses to run as root: then it runs as the user `postgres`. */
+const asRoot = process.getuid() === 0;
+const asPostgres = (program, args) => (asRoot ? ['runuser', ['-u', 'postgres', '--', program, ...args]] : [program, args]);
+
+export class Database {
+  /** Starts one, with PostgreSQL's own settings (and so with fsync) and room for the connections of all systems. */
+  static async start(settings = {}) {
+    const bin = programs();
+    const dir = mkdtempSync(join(tmpdir(), 'bench-pg-'));
+    onEnd(() => rmSync(dir, { recursive: true, force: true }));
+    if (asRoot) await run('chown', ['postgres', dir]);
+    const database = new Database(bin, join(dir, 'data'), dir, await freePort());
+    const options = ['--auth=trust', '--username=postgres', '--encoding=UTF8', '--locale=C.UTF-8'];
+    await database.#program('initdb', ['-D', database.data, ...options]);
+    database.settings = { max_connections: 300, ...settings };
+    const flags = Object.entries(database.settings).map(([name, value]) => `-c ${name}=${value}`);
+    const listen = `-p ${database.port} -k ${dir} -c listen_addresses=127.0.0.1`;
+    onEnd(() => database.stop());
+    const log = join(dir, 'log');
+    await database.#program('pg_ctl', ['-D', database.data, '-w', '-l', log, '-o', `${listen} ${flags.join(' ')}`, 'start']);
+    database.pid = Number(readFileSync(join(database.data, 'postmaster.pid'), 'utf8').split('\n')[0]);
+    return database;
+  }
+
+  constructor(bin, data, dir, port) {
+    Object.assign(this, { bin, data, dir, port, log: join(dir, 'log') });
+  }
+
+  #program(name, args) {
+    return run(...asPostgres(join(this.bin, name), args), { cwd: '/' });
+  }
+
+  url(name, user = 'cardea') {
+    return `postgres://${user}@127.0.0.1:${this.port}/${name}`;
+  }
+
+  /** An empty database, owned by the role `cardea`. */
+  async create(name) {
+    const sql = `DO $$ BEGIN CREATE ROLE cardea LOGIN; EXCEPTION WHEN duplicate_object THEN END $$;\nCREATE DATABASE ${name} OWNER cardea;`;
+    await this.psql('postgres', sql, 'postgres');
+  }
+
+  /** Runs SQL and gives what it answered, without headings, columns between `|`. */
+  async psql(name, sql, user = 'cardea') {
+    const args = ['-XAtq', '-v', 'ON_ERROR_STOP=1', '-h', '127.0.0.1', '-p', `${this.port}`, '-U', user, '-d', name];
+    return (await run(join(this.bin, 'psql'), args, { input: sql })).trim();
+  }
+
+  version() {
+    return this.psql('postgres', 'SHOW server_version', 'postgres');
+  }
+
+  cpu() {
+    return cpuSecondsOfTree(this.pid);
+  }
+
+  /** Stops it, by the pid that its own file names. */
+  stop() {
+    if (this.stopped) return;
+    this.stopped = true;
+    spawnSync(...asPostgres(join(this.bin, 'pg_ctl'), ['-D', this.data, '-m', 'fast', '-w', 'stop']), { cwd: '/' });
+  }
+}

@@ -25,8 +25,9 @@ export function writeRequests(file, requests) {
 }
 
 /** wrk: keeps `connections` busy with the requests of a file. Times in milliseconds. */
-export async function wrk({ url, file, connections, seconds, threads }) {
+export async function wrk({ url, file, connections, seconds, threads, expected }) {
   const args = [`-c${connections}`, `-t${threads}`, `-d${seconds}s`, '--timeout', '10s', '-s', lua, url, '--', file];
+  if (expected) args.push(expected);
   const told = JSON.parse((await run('wrk', args)).trim().split('\n').pop());
   const took = told.microseconds / 1e6;
   return {

@@ -4,7 +4,10 @@ import { createHash } from 'node:crypto';
 
 const profileFields = 'bio timezone language theme emailNotifications pushNotifications';
 
-/** Operations of the API. `as` says who asks: many accounts in turns, the administrator, or nobody. */
+/**
+ * Operations of the API. `as` says who asks: many accounts in turns, the administrator, or nobody. Every answer of a
+ * write must hold what is `expected`; of what reads, answers are looked at now and then.
+ */
 export const operations = {
   typename: { as: 'nobody', document: '{ __typename }' },
   me: {
@@ -18,6 +21,7 @@ export const operations = {
   updateProfile: {
     as: 'accounts',
     writes: true,
+    expected: '"errors":[]',
     document: 'mutation ($bio: String) { updateProfile(input: { bio: $bio }) { errors { code } profile { bio } } }',
   },
   refreshToken: {
@@ -29,6 +33,7 @@ export const operations = {
   login: {
     as: 'nobody',
     writes: true,
+    expected: '"SignedIn"',
     document:
       'mutation ($identifier: String!, $password: String!) { login(input: { identifier: $identifier, password: $password }) { errors { code } result { __typename ... on SignedIn { accessToken refreshToken } } } }',
   },
@@ -61,11 +66,17 @@ SELECT id AS account FROM bench_accounts WHERE place = :client_id \\gset
 \\endif
 `;
 
-const me = `SELECT u.id, u.email, p.bio, p.timezone, p.language, p.theme, p.email_notifications, p.push_notifications,
-  (SELECT json_agg(json_build_object('name', r.name, 'permissions',
-      ARRAY(SELECT pm.name FROM role_permissions rp JOIN permissions pm ON pm.id = rp.permission_id
-        WHERE rp.role_id = r.id ORDER BY pm.name)) ORDER BY r.name)
-    FROM user_roles ur JOIN roles r ON r.id = ur.role_id WHERE ur.user_id = u.id) AS roles
+const account = 'u.id, u.email, p.bio, p.timezone, p.language, p.theme, p.email_notifications, p.push_notifications';
+
+const me = `SELECT ${account},
+  ARRAY(SELECT ARRAY[r.name, pm.name] FROM user_roles ur JOIN roles r ON r.id = ur.role_id
+    LEFT JOIN role_permissions rp ON rp.role_id = r.id LEFT JOIN permissions pm ON pm.id = rp.permission_id
+    WHERE ur.user_id = u.id ORDER BY r.name, pm.name) AS roles
+FROM users u LEFT JOIN profiles p ON p.user_id = u.id WHERE u.id = :account;
+`;
+
+// What is left to ask where a server keeps names and rights of the roles in memory.
+const meByRoleIds = `SELECT ${account}, ARRAY(SELECT ur.role_id FROM user_roles ur WHERE ur.user_id = u.id) AS roles
 FROM users u LEFT JOIN profiles p ON p.user_id = u.id WHERE u.id = :account;
 `;
 
@@ -124,9 +135,9 @@ ${refresh('uneven', 'even')}\\set odd 0
 \\endif
 `;
 
-/** Scripts of pgbench by operation: the floor, and for the page what the audit trail adds to it. */
+/** Scripts of pgbench by operation: the floor, and what tells more of it. */
 export const scripts = {
-  me: { pgbench: chooseAccount + me },
+  me: { pgbench: chooseAccount + me, 'pgbench, role ids': chooseAccount + meByRoleIds },
   page: { pgbench: page, 'pgbench, audited': `${chooseAccount}BEGIN;\n${page}${pageEntries}COMMIT;\n` },
   updateProfile: { pgbench: chooseAccount + updateProfile },
   refreshToken: { pgbench: refreshToken },

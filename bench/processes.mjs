@@ -49,7 +49,8 @@ export function run(program, args, { input, env, show = false, cwd } = {}) {
     const child = spawn(program, args, {
       cwd,
       env: { ...process.env, ...env },
-      stdio: ['pipe', show ? 'inherit' : 'pipe', show ? 'inherit' : 'pipe'],
+      // What is shown goes past the tables, which are all that stands in the output.
+      stdio: ['pipe', show ? 2 : 'pipe', show ? 2 : 'pipe'],
     });
     const out = [];
     const err = [];

@@ -9,7 +9,8 @@ import { fileURLToPath } from 'node:url';
 import { isDeepStrictEqual, parseArgs } from 'node:util';
 
 import { Database } from './database.mjs';
-import { chained, measure, pgbench, writeRequests, wrk } from './load.mjs';
+import { embeddedStart, growth, memory, overload, startUp } from './extras.mjs';
+import { chained, measure, median, pgbench, writeRequests, wrk } from './load.mjs';
 import { bodyOf, onCopy, operations, postgraphileDocuments, scripts } from './operations.mjs';
 import { cpuSecondsOfTree, endAll, freePort, run, sleep, start } from './processes.mjs';
 import { Cardea, Peer, ask, cardeaSettings, peers, plain, ready } from './systems.mjs';
@@ -33,6 +34,7 @@ const { values: given } = parseArgs({
     hello: { type: 'string', default: join(root, 'target/release/examples/hello') },
     json: { type: 'string' },
     growth: { type: 'boolean', default: false },
+    large: { type: 'string', default: '1000000' },
     write: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
@@ -106,7 +108,7 @@ function systemsFor(operation, { cardea, started, database, hello }) {
       const sampled = again();
       // Only what may be asked beside the load: no writes, and nothing that is no GraphQL.
       const sampling = operations[operation].writes || sampled[0][1] === '' ? undefined : { url, requests: sampled };
-      return measure(() => wrk({ url, file, ...load, seconds: length }), { database, pid, sampling });
+      return measure(() => wrk({ url, file, ...load, seconds: length, expected: operations[operation].expected }), { database, pid, sampling });
     });
   };
   const sql = Object.entries(scripts[operation] ?? {});
@@ -162,7 +164,7 @@ async function measureAll(context) {
       for (const [name, runFor] of turned) {
         await cardea.signIn();
         await settle(pids(), database);
-        const told = await runFor(round === 0 ? Math.min(seconds, 3) : seconds);
+        const told = await runFor(round === 0 ? Math.max(seconds, 3) : seconds);
         if (round === 0) continue;
         ((runs[operation] ??= {})[name] ??= []).push(told);
         say(`round ${round}, ${operation}, ${name}: ${Math.round(told.rate)}/s, p50 ${told.p50.toFixed(2)} ms${told.errors ? `, ${told.errors} ERRORS ${told.example ?? ''}` : ''}`);
@@ -239,17 +241,72 @@ async function main() {
   const hello = wanted('typename') && existsSync(given.hello) ? await startHello() : undefined;
 
   const results = await measureAll({ cardea, started, database, hello });
+  for (const peer of started) await peer.stop();
+  const extras = await measureExtras(cardea, database, results);
   const facts = await about(cardea, database, started);
-  const judged = goals(results, []);
+  const judged = goals(results, extras.goals);
   const parts = [aboutText(facts)];
   for (const operation of Object.keys(results)) {
     parts.push(`### \`${operation}\`\n\n\`\`\`graphql\n${operations[operation].document}\n\`\`\`\n\n${operationTable(results, operation)}`);
   }
+  if (extras.lines.length > 0) parts.push(`### Start, memory, overload\n\n${extras.lines.map((line) => `- ${line}`).join('\n')}`);
+  if (extras.growth) parts.push(`### Growth\n\n${extras.growth}`);
   parts.push(`### Goals\n\n${goalTable(judged)}`);
   const text = parts.join('\n\n');
   console.log(text);
-  if (given.json) writeFileSync(given.json, `${JSON.stringify({ facts, given, results, goals: judged }, null, 2)}\n`);
+  if (given.json) writeFileSync(given.json, `${JSON.stringify({ facts, given, results, extras: extras.told, goals: judged }, null, 2)}\n`);
   if (given.write) writeBetweenMarks(join(root, 'docs/PERFORMANCE.md'), text);
+}
+
+/** What is no throughput: as lines to read, as goals, and as it is. */
+async function measureExtras(cardea, database, results) {
+  const [lines, judged, told] = [[], [], {}];
+  const ms = (value) => `${Math.round(value)} ms`;
+  if (wanted('overload')) {
+    const file = join(database.dir, 'capacity.txt');
+    writeRequests(file, cardea.requests('login'));
+    const capacity = results.login?.cardea?.rate ?? (await wrk({ url: cardea.url, file, ...load, connections: 8, seconds: 3 })).rate;
+    const is = (told.overload = await overload(cardea, { seconds, capacity, say }));
+    lines.push(
+      `${is.rate} sign-ins a second, four times as many as the server takes: ${is.signedIn} signed in, the slowest in ${ms(is.slowestSignIn)}; ${is.refused} ${is.kinds.join(', ')}, the slowest in ${ms(is.slowestRefusal)}. p99 of \`me\`, 100 a second: ${is.me.idle.toFixed(1)} ms before, ${is.me.busy.toFixed(1)} ms beside it.`,
+    );
+    judged.push({ goal: 'overload: slowest refusal', is: is.slowestRefusal, most: 2000, unit: ' ms' });
+    judged.push({ goal: 'overload: p99 of `me`, × idle', is: is.me.busy / is.me.idle, most: 2 });
+  }
+  if (wanted('memory')) {
+    await cardea.stop();
+    await cardea.start(['--database-pool-size', `${pool}`]);
+    cardea.signedInAt = undefined;
+    await cardea.signIn();
+    const is = (told.memory = await memory(cardea, { requests: number('requests'), load, say }));
+    const permits = (cpus().length * 19456) / 1024;
+    lines.push(
+      `Memory: ${Math.round(is.before)} MiB after a start and 257 sign-ins, ${Math.round(is.after)} MiB after ${is.requests.toLocaleString('en-US')} mixed requests more (${is.errors} errors); ${permits} MiB of it are argon2's, 19 for each of its threads.`,
+    );
+    judged.push({ goal: `RSS after ${is.requests.toLocaleString('en-US')} requests, beside argon2's`, is: is.after - permits, most: 64, unit: ' MiB' });
+  }
+  if (wanted('start')) {
+    const times = (told.start = await startUp(cardea));
+    lines.push(`Ready after ${ms(median(times))} on the database that is there (median of ${times.length}, ${ms(Math.min(...times))} to ${ms(Math.max(...times))}).`);
+    judged.push({ goal: 'ready after', is: median(times), most: 200, unit: ' ms' });
+    const first = (told.firstStart = await embeddedStart(cardea));
+    lines.push(`Ready after ${ms(median(first))} where it makes a database of its own (median of ${first.length}).`);
+    judged.push({ goal: 'first start with a database of its own', is: median(first), most: 3000, unit: ' ms' });
+  }
+  let table;
+  if (given.growth) {
+    await cardea.stop();
+    const [small, large] = [10_000, number('large')];
+    const is = (told.growth = await growth(cardea.binary, database, { sizes: [small, large], rounds, seconds, load, pool, say }));
+    const head = `| request | p50 ms at ${small.toLocaleString('en-US')} | p50 ms at ${large.toLocaleString('en-US')} | ratio |\n|---|--:|--:|--:|`;
+    const rows = is.filter((one) => one.accounts === small).map((one) => {
+      const { p50 } = is.find((other) => other.accounts === large && other.name === one.name);
+      judged.push({ goal: `growth: p50 of ${one.name}, × that of ${small.toLocaleString('en-US')} accounts`, is: p50 / one.p50, most: 1.2 });
+      return `| ${one.name} | ${one.p50.toFixed(2)} | ${p50.toFixed(2)} | ${(p50 / one.p50).toFixed(2)} |`;
+    });
+    table = [head, ...rows].join('\n');
+  }
+  return { lines, goals: judged, told, growth: table };
 }
 
 async function startHello() {

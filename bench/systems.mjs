@@ -13,6 +13,8 @@ const peersDir = fileURLToPath(new URL('peers', import.meta.url));
 
 /** How many accounts ask in turns. A session may trade 120 refresh tokens an hour. */
 const ACCOUNTS = 256;
+/** How many others sign in again and again, whose oldest sessions end when they have 50. */
+const SIGNING_IN = 256;
 
 /** Settings that differ from those of production, and why. */
 export const cardeaSettings = {
@@ -81,7 +83,7 @@ export class Cardea {
         SELECT (row_number() OVER (ORDER BY id) - 1)::int AS place, id, email, auth_token FROM (
           SELECT id, email, auth_token FROM users WHERE status = 'active' AND hashed_password IS NOT NULL
             AND email <> 'root@example.org' AND NOT EXISTS (SELECT FROM two_factor_secrets s WHERE s.user_id = users.id)
-          ORDER BY md5(id::text) LIMIT ${ACCOUNTS}) AS chosen;
+          ORDER BY md5(id::text) LIMIT ${ACCOUNTS + SIGNING_IN}) AS chosen;
        ALTER TABLE bench_accounts ADD PRIMARY KEY (place);`,
     );
     await this.database.psql(this.name, 'VACUUM (ANALYZE)', 'postgres');
@@ -119,9 +121,11 @@ export class Cardea {
     if (this.signedInAt && Date.now() - this.signedInAt < 40 * 60_000) return;
     const rows = await this.database.psql(this.name, 'SELECT id, email, auth_token FROM bench_accounts ORDER BY place');
     const accounts = rows.split('\n').map((row) => row.split('|'));
+    if (accounts.length < ACCOUNTS + SIGNING_IN) throw new Error(`${accounts.length} accounts can sign in; --accounts must be greater`);
     this.accounts = [];
-    for (const [id, email, uuid] of accounts) {
-      this.accounts.push({ id, email, uuid, password: PASSWORD, ...(await this.#signIn(email, PASSWORD)) });
+    this.signingIn = accounts.slice(ACCOUNTS).map(([, email]) => email);
+    for (const [id, email, uuid] of accounts.slice(0, ACCOUNTS)) {
+      this.accounts.push({ id, email, uuid, ...(await this.#signIn(email, PASSWORD)) });
     }
     this.administrator ??= { email: 'root@example.org', password: this.adminPassword };
     Object.assign(this.administrator, await this.#signIn('root@example.org', this.adminPassword));
@@ -143,7 +147,7 @@ export class Cardea {
           return [this.accounts[at % ACCOUNTS].token, bodyOf(document, { bio }, trusted)];
         });
       case 'login':
-        return this.accounts.map(({ email, password }) => [null, bodyOf(document, { identifier: email, password }, trusted)]);
+        return this.signingIn.map((identifier) => [null, bodyOf(document, { identifier, password: PASSWORD }, trusted)]);
       default:
         throw new Error(`${operation} has no fixed requests`);
     }

@@ -60,6 +60,7 @@ export function operationTable(results, operation) {
 /** Goals as ratios of one run: operation, system, what it is compared to, and the least that is wanted. */
 const GOALS = ['cardea', 'cardea, trusted'].flatMap((system) => [
   ['me', system, 'pgbench', 0.75],
+  ['me', system, 'pgbench, role ids', 0.75],
   ['me', system, 'postgraphile', 8],
   ['me', system, 'mercurius', 8],
   ['me', system, 'apollo', 8],

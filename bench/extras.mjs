@@ -69,6 +69,8 @@ export async function overload(cardea, { seconds, capacity, say }) {
   const login = cardea.requests('login');
   const askMe = { url: cardea.url, rate: 100, seconds, next: (at) => ({ token: me[at % me.length][0], body: me[at % me.length][1] }) };
   const rate = Math.ceil(4 * capacity);
+  // Once unmeasured, so that sessions are remembered and connections open.
+  await steady({ ...askMe, seconds: 3 });
   const idle = await steady(askMe);
   const flood = steady({
     url: cardea.url,

@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { cpuSeconds, cpuSecondsOfTree, rssOf, run } from './processes.mjs';
+import { cpuSeconds, cpuSecondsOfAll, cpuSecondsOfTree, rssOf, run } from './processes.mjs';
 
 const lua = fileURLToPath(new URL('wrk.lua', import.meta.url));
 
@@ -195,24 +195,26 @@ function sample(url, requests, right) {
 const withoutErrors = ({ status, body }) =>
   status === 200 && !body.includes('"message"') && (!body.includes('"errors":[') || body.includes('"errors":[]'));
 
-/** Runs a load and measures beside it what server, database and client took of the processors. */
+/** Runs a load and measures beside it what server, database, client and everybody else kept busy of the processors. */
 export async function measure(load, { database, pid, sampling }) {
-  const clock = performance.now();
-  const before = { server: pid && cpuSecondsOfTree(pid), database: database.cpu(), client: cpuSeconds(process.pid) };
+  const used = () => ({
+    server: pid ? cpuSecondsOfTree(pid) : 0,
+    database: database.cpu(),
+    client: cpuSeconds(process.pid),
+    all: cpuSecondsOfAll(),
+  });
+  const [clock, before] = [performance.now(), used()];
   const sampled = sampling && sample(sampling.url, sampling.requests, withoutErrors);
   const told = await load();
   const samples = await sampled?.();
-  const elapsed = (performance.now() - clock) / 1000;
-  const used = (now, then) => Math.max(0, (now - then) / elapsed);
+  const [elapsed, after] = [(performance.now() - clock) / 1000, used()];
+  const cores = (part) => Math.max(0, (after[part] - before[part]) / elapsed);
+  const [server, inDatabase, client] = ['server', 'database', 'client'].map(cores);
   return {
     ...told,
     errors: told.errors + (samples?.wrong ?? 0),
     example: samples?.example,
-    cores: {
-      server: pid ? used(cpuSecondsOfTree(pid), before.server) : null,
-      database: used(database.cpu(), before.database),
-      client: used(cpuSeconds(process.pid), before.client),
-    },
+    cores: { server: pid ? server : null, database: inDatabase, client, others: Math.max(0, cores('all') - server - inDatabase - client) },
     rss: pid ? rssOf(pid) : null,
   };
 }

@@ -141,6 +141,12 @@ export function cpuSecondsOfTree(pid) {
   return sum;
 }
 
+/** Seconds of processor time that everything on the machine took. */
+export function cpuSecondsOfAll() {
+  const [user, nice, system, , , irq, softirq] = readFileSync('/proc/stat', 'latin1').split('\n')[0].split(/ +/).slice(1).map(Number);
+  return (user + nice + system + irq + softirq) / ticksPerSecond;
+}
+
 /** MiB that a process and all below it hold in memory. */
 export function rssOf(pid) {
   let kib = 0;

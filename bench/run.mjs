@@ -204,7 +204,7 @@ function aboutText(facts) {
   const settings = Object.entries(cardeaSettings).map(([flag, [value, why]]) => `\`${flag} ${value}\` (${why})`);
   return `${facts.date}, commit ${facts.commit}: ${facts.cardea}, PostgreSQL ${facts.postgresql}, ${[`wrk ${facts.wrk}`, `Node ${facts.node}`, ...facts.peers].join(', ')}, on
 ${facts.cores} cores (${facts.processor ?? 'unknown'}) that server, database and client share.
-${accounts.toLocaleString('en-US')} accounts, ${connections} connections, medians of ${rounds} runs of ${seconds} s each, taken in turns. Cores are what a part kept busy.
+${accounts.toLocaleString('en-US')} accounts, ${connections} connections, medians of ${rounds} runs of ${seconds} s each, taken in turns. Cores are what a part kept busy; others are programs that have nothing to do with it.
 PostgreSQL with its own settings but \`max_connections\`; pool of ${pool} for Cardea and each peer, ${workers} process${workers > 1 ? 'es' : ''} for each peer.
 Cardea with its own settings but ${settings.join(', ')}.`;
 }

@@ -18,6 +18,7 @@ export function summary(runs) {
       server: of((run) => run.cores.server),
       database: of((run) => run.cores.database),
       client: of((run) => run.cores.client),
+      others: of((run) => run.cores.others),
     },
     rss: runs.some((run) => run.rss) ? Math.max(...runs.map((run) => run.rss ?? 0)) : null,
     requests: runs.reduce((sum, run) => sum + run.requests, 0),
@@ -42,12 +43,12 @@ export function ratio(results, operation, one, other) {
 export function operationTable(results, operation) {
   const systems = Object.keys(results[operation]);
   const lines = [
-    '| system | requests/s | × pgbench | Cardea × it | p50 ms | p99 ms | cores: server, database, client | RSS MiB | errors |',
+    '| system | requests/s | × pgbench | Cardea × it | p50 ms | p99 ms | cores: server, database, client, others | RSS MiB | errors |',
     '|---|--:|--:|--:|--:|--:|---|--:|--:|',
   ];
   for (const system of systems) {
     const row = results[operation][system];
-    const cores = ['server', 'database', 'client'].map((part) => short(row.cores[part]) || '–').join(', ');
+    const cores = ['server', 'database', 'client', 'others'].map((part) => short(row.cores[part]) || '–').join(', ');
     const toPgbench = system === 'pgbench' ? null : ratio(results, operation, system, 'pgbench');
     const toCardea = system.startsWith('cardea') ? null : ratio(results, operation, 'cardea', system);
     lines.push(

@@ -71,6 +71,20 @@ export function run(program, args, { input, env, show = false, cwd } = {}) {
   });
 }
 
+/** Ends a program from a handler that cannot wait: asks it, so that it ends what it started itself, and then insists. */
+function endNow(child) {
+  child.kill('SIGTERM');
+  for (let turn = 0; turn < 100; turn += 1) {
+    try {
+      if (readFileSync(`/proc/${child.pid}/stat`, 'latin1').includes(') Z ')) return;
+    } catch {
+      return;
+    }
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
+  }
+  child.kill('SIGKILL');
+}
+
 /** Starts a program that stays, and gives a handle on it. */
 export function start(program, args, { env, cwd } = {}) {
   const child = spawn(program, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -89,7 +103,7 @@ export function start(program, args, { env, cwd } = {}) {
       resolve(code);
     });
   });
-  onEnd(() => ended || child.kill('SIGKILL'));
+  onEnd(() => ended || endNow(child));
   return {
     pid: child.pid,
     child,

@@ -268,9 +268,9 @@ async function measureExtras(cardea, database, results) {
     const capacity = results.login?.cardea?.rate ?? (await wrk({ url: cardea.url, file, ...load, connections: 8, seconds: 3 })).rate;
     const is = (told.overload = await overload(cardea, { seconds, capacity, say }));
     lines.push(
-      `${is.rate} sign-ins a second, four times as many as the server takes: ${is.signedIn} signed in, the slowest in ${ms(is.slowestSignIn)}; ${is.refused} ${is.kinds.join(', ')}, the slowest in ${ms(is.slowestRefusal)}. p99 of \`me\`, 100 a second: ${is.me.idle.toFixed(1)} ms before, ${is.me.busy.toFixed(1)} ms beside it.`,
+      `${is.rate} sign-ins a second, four times as many as the server takes: ${is.signedIn} signed in, the slowest in ${ms(is.slowestSignIn)}; ${is.refused} ${is.kinds.join(', ') || 'refused'}${is.refused > 0 ? `, the slowest in ${ms(is.slowestRefusal)}` : ''}. p99 of \`me\`, 100 a second: ${is.me.idle.toFixed(1)} ms before, ${is.me.busy.toFixed(1)} ms beside it.`,
     );
-    judged.push({ goal: 'overload: slowest refusal', is: is.slowestRefusal, most: 2000, unit: ' ms' });
+    judged.push({ goal: 'overload: slowest refusal', is: is.refused > 0 ? is.slowestRefusal : null, most: 2000, unit: ' ms' });
     judged.push({ goal: 'overload: p99 of `me`, × idle', is: is.me.busy / is.me.idle, most: 2 });
   }
   if (wanted('memory')) {

@@ -66,6 +66,7 @@ const GOALS = ['cardea', 'cardea, trusted'].flatMap((system) => [
   ['me', system, 'mercurius', 8],
   ['me', system, 'apollo', 8],
   ['page', system, 'pgbench', 0.65],
+  ['page', system, 'pgbench, role ids', 0.65],
   ['page', system, 'postgraphile', 3],
   ['page', system, 'mercurius', 4],
   ['page', system, 'apollo', 8],

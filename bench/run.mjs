@@ -53,6 +53,9 @@ const [accounts, rounds, seconds, connections, threads, workers, pool] = [
 ].map(number);
 const load = { connections, threads };
 const only = given.only?.split(',');
+const known = [...Object.keys(operations), 'overload', 'memory', 'start'];
+const unknown = only?.find((name) => !known.includes(name));
+if (unknown) throw new Error(`--only knows ${known.join(', ')}; not ${unknown}`);
 const wanted = (name) => !only || only.includes(name);
 const wantedSystem = (name) => !given.systems || given.systems.split(',').some((one) => name.startsWith(one));
 const say = (text) => process.stderr.write(`${text}\n`);
@@ -194,6 +197,7 @@ async function about(cardea, database, started) {
     processor: model,
     cardea: await cardea.version(),
     postgresql: await database.version(),
+    disk: spawnSync('stat', ['-f', '-c', '%T', database.dir], { encoding: 'utf8' }).stdout?.trim(),
     wrk: /wrk (\S+)/.exec(spawnSync('wrk', ['-v'], { encoding: 'utf8' }).stdout)?.[1],
     node: process.version,
     peers: started.map((peer) => peerVersions[peer.name]),
@@ -204,8 +208,8 @@ function aboutText(facts) {
   const settings = Object.entries(cardeaSettings).map(([flag, [value, why]]) => `\`${flag} ${value}\` (${why})`);
   return `${facts.date}, commit ${facts.commit}: ${facts.cardea}, PostgreSQL ${facts.postgresql}, ${[`wrk ${facts.wrk}`, `Node ${facts.node}`, ...facts.peers].join(', ')}, on
 ${facts.cores} cores (${facts.processor ?? 'unknown'}) that server, database and client share.
-${accounts.toLocaleString('en-US')} accounts, ${connections} connections, medians of ${rounds} runs of ${seconds} s each, taken in turns. Cores are what a part kept busy; others are programs that have nothing to do with it.
-PostgreSQL with its own settings but \`max_connections\`; pool of ${pool} for Cardea and each peer, ${workers} process${workers > 1 ? 'es' : ''} for each peer.
+${accounts.toLocaleString('en-US')} accounts, ${connections} connections, medians of ${rounds} run${rounds > 1 ? 's' : ''} of ${seconds} s each, taken in turns. Cores are what a part kept busy; others are programs that have nothing to do with it.
+PostgreSQL with its own settings but \`max_connections\`, so with fsync, on ${facts.disk}; pool of ${pool} for Cardea and each peer, ${workers} process${workers > 1 ? 'es' : ''} for each peer.
 Cardea with its own settings but ${settings.join(', ')}.`;
 }
 

@@ -63,7 +63,7 @@ const say = (text) => process.stderr.write(`${text}\n`);
 /** Waits until what a run left behind is done, such as chaining its entries in the audit trail. */
 async function settle(pids, database) {
   const used = () => pids.reduce((sum, pid) => sum + cpuSecondsOfTree(pid), database.cpu());
-  for (let turn = 0; turn < 60; turn += 1) {
+  for (let turn = 0; turn < 200; turn += 1) {
     const before = used();
     await sleep(300);
     if (used() - before < 0.03) return;

@@ -23,6 +23,7 @@ const { values: given } = parseArgs({
     accounts: { type: 'string', default: '10000' },
     rounds: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '5' },
+    warm: { type: 'string', default: '10' },
     connections: { type: 'string', default: '32' },
     threads: { type: 'string', default: '2' },
     workers: { type: 'string', default: '1' },
@@ -48,8 +49,8 @@ const number = (name) => {
   if (!Number.isInteger(value) || value < 1) throw new Error(`--${name} wants a number, not ${given[name]}`);
   return value;
 };
-const [accounts, rounds, seconds, connections, threads, workers, pool] = [
-  'accounts', 'rounds', 'seconds', 'connections', 'threads', 'workers', 'pool',
+const [accounts, rounds, seconds, warm, connections, threads, workers, pool] = [
+  'accounts', 'rounds', 'seconds', 'warm', 'connections', 'threads', 'workers', 'pool',
 ].map(number);
 const load = { connections, threads };
 const only = given.only?.split(',');
@@ -167,7 +168,7 @@ async function measureAll(context) {
       for (const [name, runFor] of turned) {
         await cardea.signIn();
         await settle(pids(), database);
-        const told = await runFor(round === 0 ? Math.max(seconds, 3) : seconds);
+        const told = await runFor(round === 0 ? warm : seconds);
         if (round === 0) continue;
         ((runs[operation] ??= {})[name] ??= []).push(told);
         say(`round ${round}, ${operation}, ${name}: ${Math.round(told.rate)}/s, p50 ${told.p50.toFixed(2)} ms${told.errors ? `, ${told.errors} ERRORS ${told.example ?? ''}` : ''}`);

@@ -6,7 +6,7 @@ import { useGraphiQL, useGraphiQLActions } from '@graphiql/react';
 import { createGraphiQLFetcher } from '@graphiql/toolkit';
 import { EXAMPLES_PLUGIN } from './catalogue.js';
 import { tabs } from './examples.js';
-import { connect, defaultHeaders, send, SESSION_PLUGIN, SharedHeaders } from './session.js';
+import { connect, defaultHeaders, send, SESSION_PLUGIN, SharedHeaders, storage } from './session.js';
 
 const root = document.getElementById('graphiql');
 const { endpoint } = root.dataset;
@@ -56,7 +56,7 @@ createRoot(root).render(
       defaultHeaders,
       defaultEditorToolsVisibility: 'variables',
       // Variables hold passwords and headers hold tokens: neither may outlive the browser tab.
-      storage: sessionStorage,
+      storage,
       shouldPersistHeaders: false,
     },
     createElement(GraphiQL.Logo, null, 'Cardea', ...[SharedHeaders, LineBreaks, Daylight].map((part) => createElement(part, { key: part.name }))),

@@ -1,5 +1,5 @@
 // Who is signed in on this page. The tokens stand under Headers, where one sees and changes them, and in memory: a
-// reload forgets them.
+// reload forgets them, and `storage` leaves them out of the history.
 import { createElement as h, useEffect, useState, useSyncExternalStore } from 'react';
 import { useGraphiQL } from '@graphiql/react';
 
@@ -59,14 +59,37 @@ const post = (query, variables, token) =>
     body: JSON.stringify({ query, variables }),
   }).then((response) => response.json());
 
-/** Another access token where the one before is over; false where none is to be had. */
-async function renew() {
-  const { refresh: refreshToken } = tokens;
-  adopt(null);
-  const answer = refreshToken && (await post(refresh, { input: { refreshToken } }).catch(() => null));
-  notice(answer);
-  return tokens !== null;
+let renewing;
+
+/** Another access token where the one before is over; false where none is to be had. One request does it for all. */
+function renew() {
+  const before = tokens;
+  renewing ??= post(refresh, { input: { refreshToken: before.refresh } })
+    .then((answer) => {
+      notice(answer);
+      if (tokens === before) adopt(null);
+    })
+    // Nobody answered: the session may live on.
+    .catch(() => {})
+    .finally(() => {
+      renewing = undefined;
+    });
+  return renewing.then(() => tokens !== null && tokens !== before);
 }
+
+/** That of this browser tab, without the headers of the requests that were sent. */
+export const storage = {
+  getItem: (key) => sessionStorage.getItem(key),
+  removeItem: (key) => sessionStorage.removeItem(key),
+  clear: () => sessionStorage.clear(),
+  get length() {
+    return sessionStorage.length;
+  },
+  setItem(key, value) {
+    if (!/:(queries|favorites)$/.test(key)) return sessionStorage.setItem(key, value);
+    return sessionStorage.setItem(key, JSON.stringify(JSON.parse(value), (name, part) => (name === 'headers' ? undefined : part)));
+  },
+};
 
 /** Sends what GraphiQL asks for; an access token that is over is renewed, and told to the page if it cannot be. */
 export async function send(endpoint, { headers: given, ...init }) {

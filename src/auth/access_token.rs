@@ -143,6 +143,7 @@ impl KeySet {
         let keys = Keys::new(rows, self.0.lifetime)?;
         self.self_test(&keys)?;
         *self.0.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        self.0.verified.clear();
         Ok(())
     }
 

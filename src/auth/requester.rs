@@ -54,6 +54,12 @@ impl Requester {
         self.actor().ok()
     }
 
+    /// Whose session comes along with the request, if one does: also that of an account that owes a second factor.
+    #[must_use]
+    pub fn in_session(&self) -> Option<&Actor> {
+        self.actor_before_second_factor().ok()
+    }
+
     /// Whether the caller is signed in and holds `permission`.
     #[must_use]
     pub fn has(&self, permission: SystemPermission) -> bool {

@@ -67,7 +67,7 @@ impl AccountMutation {
         input: TokenInput,
     ) -> Result<Option<AccountPayload>> {
         let caller = ctx.caller();
-        let actor = caller.requester().signed_in();
+        let actor = caller.requester().in_session();
         let result = account::reactivate(ctx.app(), caller.client(), actor, &input.token).await;
         let (user, errors) = settle(ctx, result)?;
         Ok(Some(AccountPayload { errors, user }))

@@ -29,7 +29,7 @@ impl EmailMutation {
         input: TokenInput,
     ) -> Result<Option<AccountPayload>> {
         let caller = ctx.caller();
-        let actor = caller.requester().signed_in();
+        let actor = caller.requester().in_session();
         let result = email::confirm_change(ctx.app(), caller.client(), actor, &input.token).await;
         let (user, errors) = settle(ctx, result)?;
         Ok(Some(AccountPayload { errors, user }))

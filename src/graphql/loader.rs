@@ -286,7 +286,7 @@ impl Loader<RolesOf> for Database {
     async fn load(&self, keys: &[RolesOf]) -> Result<HashMap<RolesOf, Vec<Arc<Role>>>> {
         let mut users: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
         users.sort_unstable();
-        if self.read_only {
+        if self.remembers() {
             let roles = roles::snapshot(&self.app).await?;
             let held = self.role_ids(&users).await?;
             let held = held
@@ -306,6 +306,11 @@ impl Loader<RolesOf> for Database {
 }
 
 impl Database {
+    /// Whether what is remembered will do. Where notifications do not arrive, nothing is: no reading everything then.
+    fn remembers(&self) -> bool {
+        self.read_only && self.app.access.is_believed()
+    }
+
     /// The ids of the roles that these accounts hold. Those of the caller are known.
     async fn role_ids(&self, users: &[Uuid]) -> Result<HashMap<Uuid, Vec<Uuid>>> {
         let mut held: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
@@ -338,7 +343,7 @@ impl Loader<PermissionsOfRole> for Database {
     ) -> Result<HashMap<PermissionsOfRole, Vec<Arc<Permission>>>> {
         let mut ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
         ids.sort_unstable();
-        if self.read_only {
+        if self.remembers() {
             let roles = roles::snapshot(&self.app).await?;
             let granted = ids.iter().map(|id| {
                 let permissions = roles.permissions(*id)?;

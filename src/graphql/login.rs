@@ -3,7 +3,7 @@
 use async_graphql::{Context, Object, SimpleObject, Union};
 
 use crate::crypto::token::PlainToken;
-use crate::error::{Result, UserError};
+use crate::error::{Error, Result, UserError};
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::cookie;
 use crate::graphql::directive::{cost, public};
@@ -244,7 +244,8 @@ impl LoginMutation {
 
     /// Prove the address with the mailed token, good once and for 24 hours unless the operator says otherwise, and
     /// sign in. The tokens come as `tokenDelivery` says; `TwoFactorRequired` may come in their place. Where somebody
-    /// is signed in, a token of another account is `TOKEN_REJECTED` and stays good.
+    /// is signed in, a token of another account is `TOKEN_REJECTED` and stays good; with cookies whose access token
+    /// is over `COOKIE` fails with `UNAUTHENTICATED`, until `refreshToken` said whether the session lives.
     #[graphql(directive = public::apply())]
     async fn verify_email(
         &self,
@@ -253,13 +254,12 @@ impl LoginMutation {
     ) -> Result<Option<SignInPayload>> {
         let (caller, delivery) = (ctx.caller(), input.token_delivery);
         caller.may_deliver(delivery)?;
-        let result = email::verify(
-            ctx.app(),
-            caller.client(),
-            caller.requester().signed_in(),
-            &input,
-        )
-        .await;
+        let session = caller.requester().in_session();
+        // New cookies would take the place of a session that can still be renewed, perhaps somebody else's.
+        if delivery == TokenDelivery::Cookie && session.is_none() && caller.leaving().is_some() {
+            return Err(Error::Unauthenticated);
+        }
+        let result = email::verify(ctx.app(), caller.client(), session, &input).await;
         let (signed_in, errors) = settle(ctx, result)?;
         let result = signed_in.map(|signed_in| outcome(ctx, signed_in, delivery));
         Ok(Some(SignInPayload { errors, result }))

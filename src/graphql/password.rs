@@ -56,7 +56,7 @@ impl PasswordMutation {
         input: ResetPasswordInput,
     ) -> Result<Option<AccountPayload>> {
         let caller = ctx.caller();
-        let actor = caller.requester().signed_in();
+        let actor = caller.requester().in_session();
         let result = password::reset(ctx.app(), caller.client(), actor, input).await;
         let (user, errors) = settle(ctx, result)?;
         Ok(Some(AccountPayload { errors, user }))

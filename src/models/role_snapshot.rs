@@ -1,4 +1,5 @@
-//! Every role with what it grants, as the database had them at one moment: small tables that nearly every answer needs.
+//! Every role with what it grants, to be remembered: small tables that nearly every answer needs. They are read one after
+//! the other; a notification tells of what changes meanwhile.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use crate::models::permission::Permission;
 use crate::models::role::Role;
 use crate::schema::role_permissions;
 
-/// All roles and permissions of a moment.
+/// All roles and permissions.
 #[derive(Debug)]
 pub struct RoleSnapshot(HashMap<Uuid, Granted>);
 

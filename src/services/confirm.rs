@@ -138,7 +138,15 @@ impl Proof {
                 methods.is_empty().then_some(()).ok_or_else(not_enough)
             }
             // Otherwise given one meanwhile.
-            Self::SignIn => nothing_to_prove(conn, actor).await,
+            Self::SignIn => {
+                nothing_to_prove(conn, actor).await?;
+                // The session is all that was proved; whatever ends sessions locks the account first.
+                let session = [actor.session_id()];
+                let live = Session::live_by_ids(conn, &session, app.now()).await?;
+                (!live.is_empty())
+                    .then_some(())
+                    .ok_or(Error::Unauthenticated)
+            }
             Self::Passkey(shown) => shown.note(conn, &PROOF, app.now()).await,
             Self::Code(code) => {
                 let taken =

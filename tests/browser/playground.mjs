@@ -114,6 +114,8 @@ async function signInWithTheForm(page, origin, { shows, headers }) {
     await page.emulateMedia({ colorScheme: 'light' });
   }
 
+  const remembered = await page.evaluate(() => JSON.stringify({ ...sessionStorage }));
+  assert(remembered.includes('query Sessions') && !remembered.includes('Bearer eyJ'), 'the history holds no token');
   await page.getByRole('button', { name: 'Show Sign in' }).press('Enter');
   await pane.getByRole('button', { name: 'Sign out' }).press('Enter');
   await pane.getByLabel('Password').waitFor();

@@ -164,6 +164,52 @@ async fn who_proves_an_address_can_have_the_tokens_in_cookies() {
     let again = again.send(VERIFY, token, &[OWN]).await;
     assert_eq!(again.data("verifyEmail/errors/0/code"), "TOKEN_REJECTED");
     assert!(attributes(&again).is_empty());
+
+    // Whoever is signed in in this browser stays it, also while the access token is over.
+    let invite = registration::input(&json!({ "email": "eve@example.org" }));
+    app.gql(REGISTER, invite).await;
+    app.run_jobs().await;
+    let token = json!({ "token": app.mailed_token("eve@example.org").await });
+    let mut ada = Browser::new(&app);
+    ada.login(true).await;
+    let kept = ada.cookies.clone();
+    let rejected = ada.send(VERIFY, token.clone(), &[PREFLIGHT, OWN]).await;
+    assert_eq!(rejected.data("verifyEmail/errors/0/code"), "TOKEN_REJECTED");
+    app.advance(TimeDelta::minutes(16));
+    let refused = ada.send(VERIFY, token.clone(), &[PREFLIGHT, OWN]).await;
+    assert_eq!(refused.codes(), ["UNAUTHENTICATED"]);
+    assert_eq!(ada.cookies, kept);
+    ada.send(REFRESH, Value::Null, &[PREFLIGHT, OWN]).await;
+    let rejected = ada.send(VERIFY, token.clone(), &[PREFLIGHT, OWN]).await;
+    assert_eq!(rejected.data("verifyEmail/errors/0/code"), "TOKEN_REJECTED");
+    ada.send(
+        "mutation { logout { endedSessions } }",
+        Value::Null,
+        &[PREFLIGHT, OWN],
+    )
+    .await;
+    let verified = ada.send(VERIFY, token, &[PREFLIGHT, OWN]).await;
+    assert_eq!(
+        verified.data("verifyEmail/result/user/email"),
+        "eve@example.org"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_owes_a_second_factor_is_not_swapped_for_another() {
+    let app = TestApp::with(&["--two-factor-required=everybody"]).await;
+    let ada = app.user("ada").await;
+    app.gql(
+        REGISTER,
+        registration::input(&json!({ "email": "eve@example.org" })),
+    )
+    .await;
+    app.run_jobs().await;
+    let token = json!({ "token": app.mailed_token("eve@example.org").await });
+    let rejected = ada.gql(registration::VERIFY, token.clone()).await;
+    assert_eq!(rejected.data("verifyEmail/errors/0/code"), "TOKEN_REJECTED");
+    let verified = app.gql(registration::VERIFY, token).await;
+    assert_eq!(verified.data("verifyEmail/errors"), &json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

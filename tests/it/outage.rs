@@ -11,17 +11,17 @@ async fn an_internal_error_tells_no_more_than_the_id_of_its_request() {
     let app = TestApp::new().await;
     let ada = app.user("ada").await;
     app.db
-        .sql("ALTER TABLE profiles RENAME TO profiles_away")
+        .sql("ALTER TABLE backgrounds RENAME TO backgrounds_away")
         .await;
     let mut ids = Vec::new();
     let field = ada
-        .ask("{ me { fullName profile { bio } roles { name } } }")
+        .ask("{ me { fullName background { primaryDomain } roles { name } } }")
         .await;
     assert_eq!(field.status, StatusCode::OK);
     assert_eq!(field.at("me/fullName"), "ada Example");
     assert_eq!(field.at("me/roles/0/name"), "user");
-    assert_eq!(field.at("me/profile"), &Value::Null);
-    assert_eq!(field.json["errors"][0]["path"], json!(["me", "profile"]));
+    assert_eq!(field.at("me/background"), &Value::Null);
+    assert_eq!(field.json["errors"][0]["path"], json!(["me", "background"]));
     ids.push(assert_internal(&field));
 
     app.db
@@ -42,7 +42,7 @@ fn assert_internal(answer: &Answer) -> String {
     assert_eq!(error["message"], "Internal server error.");
     let id = answer.header("x-request-id").expect("an id").to_owned();
     assert_eq!(error["extensions"]["requestId"], id);
-    for telling in ["profiles", "sessions", "relation", "SELECT", "src/", "away"] {
+    for telling in ["backgrounds", "sessions", "relation", "SELECT", "src/", "away"] {
         assert!(!answer.text.contains(telling), "{}", answer.text);
     }
     id

@@ -125,7 +125,7 @@ function Menu({ viewer }: { viewer: Viewer }) {
 
 function Pages({ viewer }: { viewer: Viewer }) {
   const path = usePath();
-  if (path === '/verify-email') return <VerifyEmail signedInAs={viewer.user?.fullName} />;
+  if (path === '/verify-email') return <VerifyEmail signedInAs={viewer.user?.fullName ?? (viewer.twoFactorOwed ? 'somebody' : undefined)} />;
   // Nothing else is open to who must have a second factor and has not proved one.
   if (viewer.twoFactorOwed) return <Security owed />;
   if (!viewer.user) return path === '/register' ? <Register /> : <SignIn />;

@@ -12,7 +12,7 @@ interface Means {
 
 /**
  * Sends a request once more after what it was refused for was mended: an access token that is over, which one request
- * renews for all that wait, and a sign-in that is too long ago.
+ * renews for all that wait, and a sign-in that is too long ago. A document of which a part was carried out is not sent again.
  */
 export function mending({ refresh, prove }: Means): ApolloLink {
   let refreshing: Promise<boolean> | undefined;
@@ -24,6 +24,7 @@ export function mending({ refresh, prove }: Means): ApolloLink {
   };
   return new ApolloLink((operation, forward) => {
     const mend = async (result: ApolloLink.Result, mended: readonly string[]): Promise<Observable<ApolloLink.Result>> => {
+      if (operation.operationType === 'mutation' && Object.values(result.data ?? {}).some((part) => part !== null)) return of(result);
       for (const { extensions = {} } of result.errors ?? []) {
         const code = String(extensions['code']);
         const methods = Array.isArray(extensions['methods']) ? extensions['methods'].map(String) : [];

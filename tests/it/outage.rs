@@ -42,7 +42,14 @@ fn assert_internal(answer: &Answer) -> String {
     assert_eq!(error["message"], "Internal server error.");
     let id = answer.header("x-request-id").expect("an id").to_owned();
     assert_eq!(error["extensions"]["requestId"], id);
-    for telling in ["backgrounds", "sessions", "relation", "SELECT", "src/", "away"] {
+    for telling in [
+        "backgrounds",
+        "sessions",
+        "relation",
+        "SELECT",
+        "src/",
+        "away",
+    ] {
         assert!(!answer.text.contains(telling), "{}", answer.text);
     }
     id

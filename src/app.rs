@@ -1,5 +1,6 @@
 //! The values that everything shares. It is put together once, at start, and holds no logic of the product.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -21,7 +22,7 @@ use crate::crypto::password::{Busy, PasswordHasher, Verdict};
 use crate::crypto::seal::{DataKey, MasterKeys};
 use crate::db::Db;
 use crate::error::{Error, Result};
-use crate::live::Live;
+use crate::live::{Live, Times};
 use crate::mail::{Inbox, Mailer, Smtp};
 use crate::models::data_key::{InstallationKey, WrappedKey};
 use crate::models::signing_key::{NewSigningKey, SigningKey};
@@ -32,9 +33,14 @@ use crate::webhook::Webhooks;
 /// How long after a search for a key that was not there nobody searches again.
 const SEARCH_PAUSE: TimeDelta = TimeDelta::seconds(1);
 
-/// Everything a request or a job needs. Cheap to clone.
+/// Everything a request or a job needs, its [`Parts`]. Cheap to clone: one counter, whereas each layer that a request
+/// passes has an application of its own.
 #[derive(Clone)]
-pub struct App {
+pub struct App(Arc<Parts>);
+
+/// What an [`App`] is put together from.
+#[derive(Clone)]
+pub struct Parts {
     /// The settings.
     pub config: Arc<Config>,
     /// The database.
@@ -77,6 +83,14 @@ struct KeySearch {
     last: Mutex<Option<DateTime>>,
 }
 
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
 impl App {
     /// Puts the values together; makes the first signing key where the database has none.
     ///
@@ -114,7 +128,7 @@ impl App {
             config.http.live_connections_per_account,
             config.database.pool_size,
         );
-        Ok(Self {
+        Ok(Self(Arc::new(Parts {
             config: Arc::new(config),
             db,
             passwords,
@@ -131,7 +145,15 @@ impl App {
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
             key_search: Arc::default(),
-        })
+        })))
+    }
+
+    /// The same whose live connections keep other times: for tests, which cannot wait that long.
+    #[must_use]
+    pub fn with_live_times(&self, times: Times) -> Self {
+        let mut parts = Parts::clone(self);
+        parts.live.times = times;
+        Self(Arc::new(parts))
     }
 
     /// The present instant.

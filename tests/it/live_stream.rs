@@ -170,10 +170,10 @@ async fn streams_take_seats_and_give_them_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_may_have_missed_something_is_cut_and_shows_life_before() {
     let mut app = TestApp::new().await;
-    app.app.live.times = Times {
+    app.app = app.app.with_live_times(Times {
         ping: Duration::from_millis(30),
         ..Times::default()
-    };
+    });
     app.router = http::router(app.app.clone()).expect("the schema is sound");
     let ada = app.user("ada").await;
     let mut cut = stream(&app, &ada, SESSIONS).await.expect("a stream");

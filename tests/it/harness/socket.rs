@@ -36,8 +36,8 @@ impl Listening {
     }
 
     /// A server on this port, or any.
-    pub async fn at(mut app: cardea::app::App, times: Times, port: u16) -> Self {
-        app.live.times = times;
+    pub async fn at(app: cardea::app::App, times: Times, port: u16) -> Self {
+        let app = app.with_live_times(times);
         let listener = TcpListener::bind(("127.0.0.1", port))
             .await
             .expect("a port");

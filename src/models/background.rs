@@ -6,6 +6,7 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use crate::db::Conn;
+use crate::models::among::AmongExt as _;
 use crate::models::text_enum;
 use crate::scalar::{DateTime, Json};
 use crate::schema::backgrounds;
@@ -67,7 +68,7 @@ impl Background {
     /// If the database cannot answer.
     pub async fn by_users(conn: &mut Conn, users: &[Uuid]) -> QueryResult<Vec<Self>> {
         Self::query()
-            .filter(backgrounds::user_id.eq_any(users))
+            .filter(backgrounds::user_id.among(users))
             .load(conn)
             .await
     }

@@ -6,6 +6,7 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use crate::db::Conn;
+use crate::models::among::AmongExt as _;
 use crate::scalar::DateTime;
 use crate::schema::{data_keys, installation_keys};
 
@@ -44,7 +45,7 @@ impl WrappedKey {
     /// If the database cannot answer.
     pub async fn by_users(conn: &mut Conn, users: &[Uuid]) -> QueryResult<Vec<Self>> {
         Self::query()
-            .filter(data_keys::user_id.eq_any(users))
+            .filter(data_keys::user_id.among(users))
             .load(conn)
             .await
     }

@@ -5,6 +5,7 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use crate::db::Conn;
+use crate::models::among::AmongExt as _;
 use crate::scalar::DateTime;
 use crate::schema::identities;
 
@@ -99,7 +100,7 @@ impl Identity {
     /// If the database cannot answer.
     pub async fn by_users(conn: &mut Conn, users: &[Uuid]) -> QueryResult<Vec<Self>> {
         Self::query()
-            .filter(identities::user_id.eq_any(users))
+            .filter(identities::user_id.among(users))
             .order((identities::linked_at, identities::id))
             .load(conn)
             .await
@@ -111,7 +112,7 @@ impl Identity {
     /// If the database cannot answer.
     pub async fn by_ids(conn: &mut Conn, ids: &[Uuid]) -> QueryResult<Vec<Self>> {
         Self::query()
-            .filter(identities::id.eq_any(ids))
+            .filter(identities::id.among(ids))
             .load(conn)
             .await
     }

@@ -1,5 +1,6 @@
 //! Rows and SQL, one file for each family of tables. No rule of the domain and no time of its own.
 
+pub mod among;
 pub mod audit_chain;
 pub mod audit_event;
 pub mod background;

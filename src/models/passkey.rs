@@ -5,6 +5,7 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use crate::db::Conn;
+use crate::models::among::AmongExt as _;
 use crate::scalar::{DateTime, Json};
 use crate::schema::passkeys;
 
@@ -71,7 +72,7 @@ impl Passkey {
     /// If the database cannot answer.
     pub async fn by_users(conn: &mut Conn, users: &[Uuid]) -> QueryResult<Vec<Self>> {
         Self::query()
-            .filter(passkeys::user_id.eq_any(users))
+            .filter(passkeys::user_id.among(users))
             .order((passkeys::created_at, passkeys::id))
             .load(conn)
             .await
@@ -83,7 +84,7 @@ impl Passkey {
     /// If the database cannot answer.
     pub async fn by_ids(conn: &mut Conn, ids: &[Uuid]) -> QueryResult<Vec<Self>> {
         Self::query()
-            .filter(passkeys::id.eq_any(ids))
+            .filter(passkeys::id.among(ids))
             .load(conn)
             .await
     }

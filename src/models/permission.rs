@@ -6,6 +6,7 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use crate::db::Conn;
+use crate::models::among::AmongExt as _;
 use crate::scalar::DateTime;
 use crate::schema::{permissions, role_permissions, roles, user_roles};
 
@@ -70,7 +71,7 @@ impl Permission {
     /// If the database cannot answer.
     pub async fn by_ids(conn: &mut Conn, ids: &[Uuid]) -> QueryResult<Vec<Self>> {
         Self::query()
-            .filter(permissions::id.eq_any(ids))
+            .filter(permissions::id.among(ids))
             .load(conn)
             .await
     }
@@ -82,7 +83,7 @@ impl Permission {
     pub async fn by_roles(conn: &mut Conn, roles: &[Uuid]) -> QueryResult<Vec<(Uuid, Self)>> {
         role_permissions::table
             .inner_join(permissions::table)
-            .filter(role_permissions::role_id.eq_any(roles))
+            .filter(role_permissions::role_id.among(roles))
             .order(permissions::name)
             .select((role_permissions::role_id, Self::as_select()))
             .load(conn)
@@ -102,7 +103,7 @@ impl Permission {
                 role_permissions::table.on(role_permissions::role_id.eq(user_roles::role_id)),
             )
             .inner_join(permissions::table.on(permissions::id.eq(role_permissions::permission_id)))
-            .filter(user_roles::user_id.eq_any(users))
+            .filter(user_roles::user_id.among(users))
             .select((user_roles::user_id, permissions::name))
             .distinct()
             .order((user_roles::user_id, permissions::name))

@@ -6,6 +6,7 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use crate::db::Conn;
+use crate::models::among::AmongExt as _;
 use crate::scalar::DateTime;
 use crate::schema::personalizations;
 
@@ -40,7 +41,7 @@ impl Personalization {
     /// If the database cannot answer.
     pub async fn by_users(conn: &mut Conn, users: &[Uuid]) -> QueryResult<Vec<Self>> {
         Self::query()
-            .filter(personalizations::user_id.eq_any(users))
+            .filter(personalizations::user_id.among(users))
             .load(conn)
             .await
     }

@@ -5,6 +5,7 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use crate::db::Conn;
+use crate::models::among::AmongExt as _;
 use crate::models::user::{AccountStatus, lower};
 use crate::scalar::DateTime;
 use crate::schema::{roles, user_roles, users};
@@ -69,7 +70,7 @@ impl Role {
     /// # Errors
     /// If the database cannot answer.
     pub async fn by_ids(conn: &mut Conn, ids: &[Uuid]) -> QueryResult<Vec<Self>> {
-        Self::query().filter(roles::id.eq_any(ids)).load(conn).await
+        Self::query().filter(roles::id.among(ids)).load(conn).await
     }
 
     /// The role with this name, whatever the case.
@@ -106,7 +107,7 @@ impl Role {
     pub async fn by_users(conn: &mut Conn, users: &[Uuid]) -> QueryResult<Vec<(Uuid, Self)>> {
         user_roles::table
             .inner_join(roles::table)
-            .filter(user_roles::user_id.eq_any(users))
+            .filter(user_roles::user_id.among(users))
             .order(roles::name)
             .select((user_roles::user_id, Self::as_select()))
             .load(conn)
@@ -119,7 +120,7 @@ impl Role {
     /// If the database cannot answer.
     pub async fn ids_by_users(conn: &mut Conn, users: &[Uuid]) -> QueryResult<Vec<(Uuid, Uuid)>> {
         user_roles::table
-            .filter(user_roles::user_id.eq_any(users))
+            .filter(user_roles::user_id.among(users))
             .select((user_roles::user_id, user_roles::role_id))
             .load(conn)
             .await
@@ -131,7 +132,7 @@ impl Role {
     /// If the database cannot answer.
     pub async fn count_members(conn: &mut Conn, roles: &[Uuid]) -> QueryResult<Vec<(Uuid, i64)>> {
         user_roles::table
-            .filter(user_roles::role_id.eq_any(roles))
+            .filter(user_roles::role_id.among(roles))
             .group_by(user_roles::role_id)
             .select((user_roles::role_id, diesel::dsl::count_star()))
             .load(conn)
@@ -148,7 +149,7 @@ impl Role {
     ) -> QueryResult<Vec<(Uuid, Assignment)>> {
         user_roles::table
             .inner_join(roles::table)
-            .filter(user_roles::user_id.eq_any(users))
+            .filter(user_roles::user_id.among(users))
             .order(roles::name)
             .select((user_roles::user_id, Assignment::as_select()))
             .load(conn)

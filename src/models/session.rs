@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::crypto::token::TokenHash;
 use crate::db::Conn;
+use crate::models::among::AmongExt as _;
 use crate::models::text_enum;
 use crate::models::user::AccountStatus;
 use crate::scalar::DateTime;
@@ -230,7 +231,7 @@ impl Session {
         now: DateTime,
     ) -> QueryResult<Vec<Self>> {
         Self::query()
-            .filter(sessions::id.eq_any(ids).and(live!(now)))
+            .filter(sessions::id.among(ids).and(live!(now)))
             .load(conn)
             .await
     }
@@ -257,7 +258,7 @@ impl Session {
         now: DateTime,
     ) -> QueryResult<Vec<Self>> {
         Self::query()
-            .filter(sessions::user_id.eq_any(users).and(live!(now)))
+            .filter(sessions::user_id.among(users).and(live!(now)))
             .order((sessions::last_accessed_at.desc(), sessions::id.desc()))
             .load(conn)
             .await
@@ -450,7 +451,7 @@ impl Session {
         now: DateTime,
     ) -> QueryResult<usize> {
         diesel::update(sessions::table)
-            .filter(sessions::id.eq_any(ids).and(live!(now)))
+            .filter(sessions::id.among(ids).and(live!(now)))
             .filter(sessions::last_accessed_at.le(since))
             .set(sessions::last_accessed_at.eq(now))
             .execute(conn)

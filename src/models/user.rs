@@ -7,6 +7,7 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use crate::db::Conn;
+use crate::models::among::AmongExt as _;
 use crate::models::profile::Profile;
 use crate::models::text_enum;
 use crate::scalar::{DateTime, EmailAddress, Url};
@@ -143,7 +144,7 @@ impl User {
     ) -> QueryResult<Vec<(Self, Option<Profile>)>> {
         users::table
             .left_join(profiles::table)
-            .filter(users::id.eq_any(ids))
+            .filter(users::id.among(ids))
             .select((Self::as_select(), Option::<Profile>::as_select()))
             .load(conn)
             .await
@@ -154,7 +155,7 @@ impl User {
     /// # Errors
     /// If the database cannot answer.
     pub async fn by_ids(conn: &mut Conn, ids: &[Uuid]) -> QueryResult<Vec<Self>> {
-        Self::query().filter(users::id.eq_any(ids)).load(conn).await
+        Self::query().filter(users::id.among(ids)).load(conn).await
     }
 
     /// The account with this address, whatever the case.
@@ -199,7 +200,7 @@ impl User {
     /// If the database cannot answer.
     pub async fn by_auth_tokens(conn: &mut Conn, auth_tokens: &[Uuid]) -> QueryResult<Vec<Self>> {
         Self::query()
-            .filter(users::auth_token.eq_any(auth_tokens))
+            .filter(users::auth_token.among(auth_tokens))
             .load(conn)
             .await
     }

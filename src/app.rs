@@ -24,10 +24,12 @@ use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::live::{Live, Times};
 use crate::mail::{Inbox, Mailer, Smtp};
+use crate::models::audit_event::AuditEvent;
 use crate::models::data_key::{InstallationKey, WrappedKey};
 use crate::models::signing_key::{NewSigningKey, SigningKey};
 use crate::provider::Providers;
 use crate::scalar::DateTime;
+use crate::together::Together;
 use crate::webhook::Webhooks;
 
 /// How long after a search for a key that was not there nobody searches again.
@@ -63,6 +65,8 @@ pub struct Parts {
     pub mailer: Mailer,
     /// With whom people may sign in elsewhere.
     pub providers: Providers,
+    /// Entries of the audit trail about what was shown, on their way.
+    pub shown: Together<AuditEvent>,
     /// Which services are told of accounts.
     pub webhooks: Webhooks,
     /// What time it is.
@@ -140,6 +144,7 @@ impl App {
             live,
             mailer,
             providers,
+            shown: Together::default(),
             webhooks,
             clock,
             tasks: TaskTracker::new(),

@@ -116,7 +116,8 @@ impl Db {
     /// # Errors
     /// [`Error::Unavailable`] when there is none in time.
     pub async fn conn(&self) -> Result<Object<Conn>> {
-        self.pool.get().await.map_err(|error| {
+        // Boxed: it would make each future in which somebody waits for a connection two kilobytes larger.
+        Box::pin(self.pool.get()).await.map_err(|error| {
             tracing::warn!(error = %error, "No connection to the database: {error}");
             Error::Unavailable
         })

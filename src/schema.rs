@@ -27,6 +27,7 @@ diesel::table! {
         mac -> Bytea,
         position -> Nullable<Int8>,
         hash -> Nullable<Bytea>,
+        subjects -> Nullable<Array<Uuid>>,
     }
 }
 

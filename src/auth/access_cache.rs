@@ -2,7 +2,7 @@
 //! believed only as long as the database's notifications are known to arrive; it asks nobody itself.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
@@ -10,6 +10,7 @@ use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
 use crate::auth::requester::{Actor, ClientInfo};
+use crate::crypto::seal::DataKey;
 use crate::models::role_snapshot::RoleSnapshot;
 use crate::models::session::SessionOwner;
 use crate::scalar::DateTime;
@@ -78,6 +79,8 @@ pub struct CachedAccount {
     pub two_factor_by_role: bool,
     /// Its roles, by id, in no order.
     pub roles: Vec<Uuid>,
+    /// Seals what is kept of it, once that was looked up.
+    pub data_key: OnceLock<Arc<DataKey>>,
 }
 
 /// The state of the cache when the database was asked; see [`AccessCache::keep`].
@@ -138,6 +141,7 @@ impl AccessCache {
             has_passkey: owner.has_passkey,
             two_factor_by_role: owner.two_factor_by_role,
             roles: owner.roles,
+            data_key: OnceLock::new(),
         });
         if self.is_believed() {
             self.0.sessions.insert(session.id, Arc::clone(&session));

@@ -1,11 +1,12 @@
 //! The caller of a request. It is told who that is; it looks nothing up.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use uuid::Uuid;
 
 use crate::auth::access_cache::{CachedAccount, CachedSession};
+use crate::crypto::seal::DataKey;
 use crate::error::{Error, Proof, Result};
 use crate::models::permission::SystemPermission;
 use crate::scalar::DateTime;
@@ -121,6 +122,12 @@ impl Actor {
     #[must_use]
     pub fn auth_token(&self) -> Uuid {
         self.account.auth_token
+    }
+
+    /// The data key of the account, where it was looked up already.
+    #[must_use]
+    pub fn data_key(&self) -> &OnceLock<Arc<DataKey>> {
+        &self.account.data_key
     }
 
     /// When the person last proved to be at the keyboard.

@@ -18,13 +18,13 @@ use crate::app::App;
 use crate::auth::requester::Requester;
 use crate::error::{Error, Result};
 use crate::graphql::context::{Caller, Executed, RequestId};
+use crate::graphql::documents::ValidateOnly;
 use crate::graphql::error::{CODE, Code, INTERNAL};
 use crate::graphql::literals;
 use crate::graphql::loader::Loaders;
 use crate::graphql::sdl::{Access, FieldRule, Rules};
-use crate::graphql::subscription::{ReadBefore, Step};
-use crate::graphql::trusted::ValidateOnly;
-use crate::graphql::variables::Unvalidated;
+use crate::graphql::subscription::ReadBefore;
+use crate::graphql::variables::Validated;
 use crate::services::session;
 
 /// The rules of the schema, which are known once it is built.
@@ -54,24 +54,21 @@ impl Extension for RequestLayer {
         ctx: &ExtensionContext<'_>,
         next: NextValidation<'_>,
     ) -> std::result::Result<ValidationResult, Vec<ServerError>> {
-        // A trusted document was looked at when the server started, but not the values for it.
-        let trusted = ctx.data_opt::<Unvalidated>();
-        if let Some(variables) = trusted {
-            variables.check(&ctx.schema_env.registry)?;
-        }
-        // A subscription's document was looked at when it began, and is the same for every event.
-        if trusted.is_some() || matches!(ctx.data_opt::<Step>(), Some(Step::Answer(_))) {
-            return Ok(ValidationResult {
-                cache_control: CacheControl::default(),
-                complexity: 0,
-                depth: 0,
-            });
-        }
-        let result = next.run(ctx).await?;
         if let Some(ValidateOnly(document)) = ctx.data_opt() {
+            let result = next.run(ctx).await?;
             literals::check(document, &ctx.schema_env.registry)?;
+            return Ok(result);
         }
-        Ok(result)
+        // The document was looked at when it came for the first time, but not the values for it.
+        let Some(validated) = ctx.data_opt::<Validated>() else {
+            return next.run(ctx).await;
+        };
+        validated.check(&ctx.schema_env.registry)?;
+        Ok(ValidationResult {
+            cache_control: CacheControl::default(),
+            complexity: 0,
+            depth: 0,
+        })
     }
 
     async fn execute(
@@ -92,7 +89,11 @@ impl Extension for RequestLayer {
             .retain(|error| error.source::<Noted>().is_none());
         let failed =
             std::mem::take(&mut *self.errors.lock().unwrap_or_else(PoisonError::into_inner));
-        response.errors.extend(failed);
+        // What was tried on the spot and failed was resolved once more, and failed again.
+        let mut told = HashSet::new();
+        let failed = failed.into_iter();
+        let once = failed.filter(|error| told.insert(format!("{:?}", error.path)));
+        response.errors.extend(once);
         let caller = ctx.data_unchecked::<Caller>();
         // An entry for each entry of the trail that is followed would be followed, too.
         if let Some(ReadBefore(known)) = ctx.data_opt::<ReadBefore>() {
@@ -250,7 +251,7 @@ impl Guard for Owner {
         let rule = rules.and_then(|rules| rules.field("User", ctx.field().name()));
         match rule.and_then(|rule| rule.access) {
             Some(Access::Permission { permission, .. }) if actor.has(permission) => {
-                caller.witness().read(self.0, ctx.field().name());
+                caller.witness().read(self.0, &ctx.item.node.name.node);
                 Ok(())
             }
             _ => Err(Error::Forbidden.into()),

@@ -1,6 +1,7 @@
 //! `AuditEvent`: the audit trail as clients see it.
 
-use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, ID, InputObject, Name, Object, SimpleObject};
+use futures_util::future::try_join_all;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
@@ -39,7 +40,7 @@ impl AuditEvent {
         let reason = self.reason.is_some() && sees_all(ctx);
         let key = match self.subject_id {
             Some(subject) if reason => {
-                ctx.caller().witness().read(subject, "activity");
+                ctx.caller().witness().read(subject, &Name::new("activity"));
                 ctx.loaders().one(DataKeyOf(subject)).await?
             }
             _ => None,
@@ -73,10 +74,19 @@ impl AuditEvent {
         self.request_id.as_deref()
     }
 
-    /// The account that it was done to; null where it was done to none, for erased accounts, and for
+    /// The account that it was done to; null where it was done to none or to several, for erased accounts, and for
     /// accounts that the caller may not see.
     async fn subject(&self, ctx: &Context<'_>) -> Result<Option<User>> {
         account(ctx, self.subject_id).await
+    }
+
+    /// The accounts that it was done to, in no order: what one request read of many accounts is one entry, or one for
+    /// each 100. Erased accounts, and those that the caller may not see, are left out.
+    #[graphql(directive = list_size::apply(100, Vec::new()))]
+    async fn subjects(&self, ctx: &Context<'_>) -> Result<Vec<User>> {
+        let all = self.all_subjects().iter();
+        let found = try_join_all(all.map(|subject| account(ctx, Some(*subject)))).await?;
+        Ok(found.into_iter().flatten().collect())
     }
 
     /// User agent of the client; null as `ipAddress`, and where it sent none.
@@ -112,7 +122,7 @@ async fn origin(ctx: &Context<'_>, event: &AuditEvent) -> Result<Option<Origin>>
     let owner = audit_trail::origin_owner(event);
     let key = match owner {
         Some(owner) => {
-            caller.witness().read(owner, "activity");
+            caller.witness().read(owner, &Name::new("activity"));
             ctx.loaders().one(DataKeyOf(owner)).await?
         }
         None => None,
@@ -152,7 +162,7 @@ pub struct AuditEventFilterInput {
     pub occurred_at: Option<DateTimeRange>,
     /// Any of these outcomes.
     pub outcomes: Option<Vec<AuditOutcome>>,
-    /// Done to the account with this id.
+    /// Done to the account with this id, alone or among others.
     pub subject_id: Option<ID>,
 }
 

@@ -85,8 +85,9 @@ pub fn measure(
     let run = size(operation)?;
     let mut read = Size::default();
     // Validation reads the operations that are not run, too.
-    for (_, operation) in document.operations.iter() {
-        read.add(size(&operation.node)?);
+    for (_, Positioned { node: other, .. }) in document.operations.iter() {
+        let this = std::ptr::eq(other, operation);
+        read.add(if this { run } else { size(other)? });
     }
     // So are fragments that no operation spreads.
     let mut every = Measure::new(document, operation, variables, rules);

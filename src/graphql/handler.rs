@@ -3,6 +3,10 @@
 //! GET runs queries only, POST takes one JSON object and nothing else, so that no page of another
 //! origin can send a mutation without asking first (GraphQL over HTTP; OWASP CSRF cheat sheet).
 
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use async_graphql::Request;
 use async_graphql::parser::types::{OperationDefinition, OperationType};
 use axum::Extension;
@@ -11,7 +15,11 @@ use axum::extract::{Request as HttpRequest, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use crate::app::App;
@@ -53,7 +61,7 @@ pub async fn graphql(
             request_id: request_id.clone(),
             client,
         };
-        let answered = socket::open(asking, &mut parts).await;
+        let answered = Box::pin(socket::open(asking, &mut parts)).await;
         return answered.unwrap_or_else(|refused| refuse(Media::Json, &request_id, refused));
     }
     let media = Media::accepted(&parts.headers);
@@ -68,7 +76,8 @@ pub async fn graphql(
         request_id: request_id.clone(),
         client,
     };
-    match answer(asking, &parts, body, media).await {
+    // Boxed: every layer around it would move its seven kilobytes.
+    match Box::pin(answer(asking, &parts, body, media)).await {
         Ok(Answered::Once(answer)) => answer.encode(written),
         Ok(Answered::Stream(stream)) => stream,
         Err(refused) => refuse(written, &request_id, refused),
@@ -130,11 +139,11 @@ async fn answer(
         app.config.request_timeout(),
     )
     .await?;
-    let prepared = Prepared::new(app, api, params, |kind| allowed(parts, media, kind))?;
+    let mut prepared = Prepared::new(app, api, params, |kind| allowed(parts, media, kind))?;
     let operation = prepared.operation();
     let kind = operation.ty;
     let caller = caller(app, api, client.clone(), &parts.headers, operation).await?;
-    prepared.trusted_by(app, caller.requester())?;
+    prepared.sent_by(app, api, caller.requester())?;
     if kind == OperationType::Subscription {
         let cut = parts.extensions.get::<Cut>().cloned();
         let stream = stream::open(asking, prepared, &caller, cut).await?;
@@ -145,9 +154,6 @@ async fn answer(
     let turns = Turns::default();
     let actor = caller.requester().signed_in();
     let loaders = Loaders::new(app, &turns, kind == OperationType::Query, actor);
-    if let Some(actor) = actor {
-        loaders.prime(actor).await;
-    }
     let request = prepared
         .into_request(app)
         .data(caller)
@@ -166,29 +172,59 @@ async fn answer(
     }))
 }
 
-/// Runs the request in a task of its own, so that a client that hangs up cuts no transaction in two.
+/// Runs the request to its end, even where the client hangs up: no transaction is cut in two, and no connection given
+/// back with a statement under way.
 async fn run(
     app: &App,
     api: &Api,
     request: Request,
     turns: Turns,
 ) -> Result<async_graphql::Response, Refused> {
-    let api = api.clone();
+    let (api, patience) = (api.clone(), app.config.request_timeout());
     let resolvers = async move { turns.run(api.execute(request)).await };
-    let mut task = app.tasks.spawn(resolvers.in_current_span());
-    match tokio::time::timeout(app.config.request_timeout(), &mut task).await {
+    let bounded = async move {
+        tokio::time::timeout(patience, AssertUnwindSafe(resolvers).catch_unwind()).await
+    };
+    let ran = RunsOn {
+        rest: Some(bounded.in_current_span().boxed()),
+        tasks: app.tasks.clone(),
+    };
+    match ran.await {
         Ok(Ok(response)) => Ok(response),
-        Ok(Err(error)) => {
-            tracing::error!(error = %error, "A resolver panicked: {error}");
+        Ok(Err(_)) => {
+            tracing::error!("A resolver panicked");
             Err(internal())
         }
         Err(_) => {
-            task.abort();
-            tracing::warn!(
-                "A request was given up after {:?}",
-                app.config.request_timeout()
-            );
+            tracing::warn!("A request was given up after {patience:?}");
             Err(unavailable("The request took too long."))
+        }
+    }
+}
+
+/// Runs on as a task of its own when it is dropped before its end.
+struct RunsOn<T: Send + 'static> {
+    rest: Option<BoxFuture<'static, T>>,
+    tasks: TaskTracker,
+}
+
+impl<T: Send + 'static> Future for RunsOn<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let Some(rest) = &mut self.rest else {
+            return Poll::Pending;
+        };
+        let output = std::task::ready!(rest.as_mut().poll(context));
+        self.rest = None;
+        Poll::Ready(output)
+    }
+}
+
+impl<T: Send + 'static> Drop for RunsOn<T> {
+    fn drop(&mut self) {
+        if let (Some(rest), Ok(runtime)) = (self.rest.take(), Handle::try_current()) {
+            self.tasks.spawn_on(rest.map(drop), &runtime);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Objects that a document writes out around a variable, as in `filter: { isActive: $active }`. The library compares them
-//! with their type only once it has the variable's value, and a trusted document is validated before there is one.
+//! What a document writes out around a variable, as in `filter: { isActive: $active }`. The library compares it with its
+//! type only once it has the variable's value, and a document is validated before there is one.
 
 use async_graphql::parser::types::{
     ExecutableDocument, Field, OperationType, Selection, SelectionSet,
@@ -8,7 +8,7 @@ use async_graphql::registry::{MetaType, MetaTypeName, Registry};
 use async_graphql::{Positioned, ServerError};
 use async_graphql_value::Value;
 
-/// Whether every object has the fields of its type and no other, wherever variables stand in it.
+/// Whether every value fits its type, wherever variables stand in it.
 ///
 /// # Errors
 /// The first that has not, and where it stands.
@@ -59,6 +59,7 @@ fn field(registry: &Registry, of_type: &str, field: &Field) -> Result<(), Server
     for (name, Positioned { pos, node }) in &field.arguments {
         if let Some(argument) = meta.args.get(name.node.as_str()) {
             fits(registry, &argument.ty, node, &name.node)
+                .map_err(|misfit| format!("Invalid value for argument {misfit}"))
                 .map_err(|misfit| ServerError::new(misfit, Some(*pos)))?;
         }
     }
@@ -67,30 +68,56 @@ fn field(registry: &Registry, of_type: &str, field: &Field) -> Result<(), Server
 }
 
 fn fits(registry: &Registry, of_type: &str, value: &Value, place: &str) -> Result<(), String> {
-    match value {
-        Value::List(items) => items
+    let expected = |what: &str| Err(format!("`{place}`: expected {what}."));
+    match (MetaTypeName::create(of_type), value) {
+        (_, Value::Variable(_)) => Ok(()),
+        (MetaTypeName::NonNull(_), Value::Null) => expected(of_type),
+        (MetaTypeName::NonNull(of_type), value) => fits(registry, of_type, value, place),
+        (_, Value::Null) => Ok(()),
+        (MetaTypeName::List(of_type), Value::List(items)) => items
             .iter()
             .try_for_each(|item| fits(registry, of_type, item, place)),
-        Value::Object(given) => {
-            let name = MetaTypeName::concrete_typename(of_type);
-            let Some(MetaType::InputObject { input_fields, .. }) = registry.types.get(name) else {
-                return Ok(());
-            };
-            for (key, value) in given {
-                let Some(field) = input_fields.get(key.as_str()) else {
-                    return Err(format!("`{place}.{key}`: {name} has no such field."));
+        (MetaTypeName::List(of_type), value) => fits(registry, of_type, value, place),
+        (MetaTypeName::Named(name), value) => match registry.types.get(name) {
+            Some(MetaType::Scalar {
+                is_valid: Some(is_valid),
+                ..
+            }) => match value.clone().into_const() {
+                Some(value) if !is_valid(&value) => expected(name),
+                _ => Ok(()),
+            },
+            Some(MetaType::Enum { enum_values, .. }) => match value {
+                Value::Enum(value) if enum_values.contains_key(value.as_str()) => Ok(()),
+                _ => expected(&format!("a value of {name}")),
+            },
+            Some(MetaType::InputObject {
+                input_fields,
+                oneof,
+                ..
+            }) => {
+                let Value::Object(given) = value else {
+                    return expected(name);
                 };
-                fits(registry, &field.ty, value, &format!("{place}.{key}"))?;
+                if *oneof && (given.len() != 1 || given.values().any(|value| *value == Value::Null))
+                {
+                    return expected(&format!("exactly one field of {name}"));
+                }
+                for (key, value) in given {
+                    let Some(field) = input_fields.get(key.as_str()) else {
+                        return Err(format!("`{place}.{key}`: {name} has no such field."));
+                    };
+                    fits(registry, &field.ty, value, &format!("{place}.{key}"))?;
+                }
+                let missing = input_fields.values().find(|field| {
+                    let compulsory = field.ty.ends_with('!') && field.default_value.is_none();
+                    compulsory && !*oneof && !given.contains_key(field.name.as_str())
+                });
+                match missing {
+                    Some(field) => Err(format!("`{place}.{}`: expected {}.", field.name, field.ty)),
+                    None => Ok(()),
+                }
             }
-            let missing = input_fields.values().find(|field| {
-                let compulsory = field.ty.ends_with('!') && field.default_value.is_none();
-                compulsory && !given.contains_key(field.name.as_str())
-            });
-            match missing {
-                Some(field) => Err(format!("`{place}.{}`: expected {}.", field.name, field.ty)),
-                None => Ok(()),
-            }
-        }
-        _ => Ok(()),
+            _ => Ok(()),
+        },
     }
 }

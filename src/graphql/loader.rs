@@ -22,11 +22,13 @@ use crate::models::permission::Permission;
 use crate::models::personalization::Personalization;
 use crate::models::profile::Profile;
 use crate::models::role::{Assignment, Role};
+use crate::models::role_snapshot::RoleSnapshot;
 use crate::models::session::Session;
 use crate::models::two_factor::TwoFactorState;
 use crate::models::user::User;
 use crate::models::verification_token::VerificationToken;
 use crate::scalar::DateTime;
+use crate::services::users::Related;
 use crate::services::{data_keys, roles};
 
 /// The loaders of one request.
@@ -60,12 +62,42 @@ impl Loaders {
         ))
     }
 
-    /// Puts in what is known of the caller already.
-    pub async fn prime(&self, actor: &Actor) {
-        let permissions = actor.permissions().to_vec();
-        self.0
-            .feed_one(PermissionNamesOf(actor.user_id()), permissions)
-            .await;
+    /// The roles that an account holds, by name; those of the caller are known already.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn roles(&self, user: Uuid) -> Result<Vec<Arc<Role>>> {
+        let database = self.0.loader();
+        if let Some(actor) = database.caller(user)
+            && let Some(roles) = database.remembered_roles()
+            && let Some(roles) = roles.roles(actor.roles())
+        {
+            return Ok(roles);
+        }
+        Ok(self.one(RolesOf(user)).await?.unwrap_or_default())
+    }
+
+    /// The permissions that a role grants, by name.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn permissions_of_role(&self, role: Uuid) -> Result<Vec<Arc<Permission>>> {
+        let roles = self.0.loader().remembered_roles();
+        if let Some(permissions) = roles.as_ref().and_then(|roles| roles.permissions(role)) {
+            return Ok(permissions.to_vec());
+        }
+        Ok(self.one(PermissionsOfRole(role)).await?.unwrap_or_default())
+    }
+
+    /// The names of the permissions that an account's roles add up to; those of the caller are known already.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn permission_names(&self, user: Uuid) -> Result<Vec<String>> {
+        if let Some(actor) = self.0.loader().caller(user) {
+            return Ok(actor.permissions().to_vec());
+        }
+        Ok(self.one(PermissionNamesOf(user)).await?.unwrap_or_default())
     }
 
     /// What belongs to `key`, if anything does.
@@ -92,6 +124,24 @@ impl Loaders {
             self.0.feed_one(ProfileOf(id), profile).await;
         }
         Ok(Some(user))
+    }
+
+    /// Puts in what came with a page of accounts.
+    pub async fn know(&self, related: Vec<Related>) {
+        let roles = self.0.loader().remembered_roles();
+        let (mut profiles, mut held) = (Vec::new(), Vec::new());
+        for Related {
+            user,
+            profile,
+            roles: ids,
+        } in related
+        {
+            profiles.extend(profile.map(|profile| (ProfileOf(user), profile)));
+            let roles = roles.as_ref().and_then(|roles| roles.roles(&ids));
+            held.extend(roles.map(|roles| (RolesOf(user), roles)));
+        }
+        self.0.feed_many(profiles).await;
+        self.0.feed_many(held).await;
     }
 
     /// The key of what is sealed of the account `user`.
@@ -311,12 +361,22 @@ impl Database {
         self.read_only && self.app.access.is_believed()
     }
 
+    /// The caller, if that is `user`, where nothing changes meanwhile.
+    fn caller(&self, user: Uuid) -> Option<&Actor> {
+        let caller = self.caller.as_ref().filter(|_| self.read_only);
+        caller.filter(|actor| actor.user_id() == user)
+    }
+
+    /// All roles, where they are remembered and that will do.
+    fn remembered_roles(&self) -> Option<Arc<RoleSnapshot>> {
+        self.app.access.roles().filter(|_| self.remembers())
+    }
+
     /// The ids of the roles that these accounts hold. Those of the caller are known.
     async fn role_ids(&self, users: &[Uuid]) -> Result<HashMap<Uuid, Vec<Uuid>>> {
         let mut held: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
-        let caller = self.caller.as_ref();
         if let [user] = users
-            && let Some(actor) = caller.filter(|actor| actor.user_id() == *user)
+            && let Some(actor) = self.caller(*user)
         {
             held.insert(*user, actor.roles().to_vec());
             return Ok(held);
@@ -408,10 +468,7 @@ impl Loader<ActivityOf> for Database {
         let mut pages: HashMap<ActivityOf, Vec<AuditEvent>> = HashMap::new();
         for ((limit, backward), users) in forms {
             let most = i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1;
-            for event in AuditEvent::ends(conn, &users, !backward, most).await? {
-                let Some(user) = event.subject_id else {
-                    continue;
-                };
+            for (user, event) in AuditEvent::ends(conn, &users, !backward, most).await? {
                 let key = ActivityOf {
                     user,
                     limit,

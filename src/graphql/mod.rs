@@ -3,12 +3,14 @@
 
 pub mod access;
 pub mod account;
+pub mod at_hand;
 pub mod audit;
 pub mod context;
 pub mod cookie;
 pub mod diff;
 pub mod directive;
 pub mod document;
+mod documents;
 pub mod email;
 pub mod erasure;
 pub mod error;
@@ -54,6 +56,7 @@ use uuid::Uuid;
 
 use crate::error::{GeneralError, InvalidValueError, TooManyAttemptsError};
 use access::{AccessLayer, SharedRules};
+use documents::KnownDocuments;
 use federation::{SubgraphSdl, subgraph_sdl};
 use sdl::Rules;
 use subscription::Subscription;
@@ -121,6 +124,7 @@ pub struct Api {
     federated: Option<async_graphql::Schema<FederatedQuery, Mutation, Subscription>>,
     rules: SharedRules,
     trusted: TrustedDocuments,
+    known: KnownDocuments,
 }
 
 impl Api {
@@ -138,6 +142,7 @@ impl Api {
             federated: None,
             rules,
             trusted: TrustedDocuments::default(),
+            known: KnownDocuments::default(),
         })
     }
 
@@ -159,6 +164,7 @@ impl Api {
             federated: Some(federated),
             rules,
             trusted: TrustedDocuments::default(),
+            known: KnownDocuments::default(),
         })
     }
 
@@ -172,6 +178,11 @@ impl Api {
     #[must_use]
     pub fn trusted(&self) -> &TrustedDocuments {
         &self.trusted
+    }
+
+    /// The documents that came before.
+    fn known(&self) -> &KnownDocuments {
+        &self.known
     }
 
     /// Runs a query or a mutation.

@@ -1,6 +1,6 @@
 //! Global ids, and reading any object by its id.
 
-use async_graphql::{Context, ID, Interface, Object};
+use async_graphql::{Context, ID, Interface, Name, Object};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::Uuid;
@@ -144,7 +144,7 @@ async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
     Ok(match kind {
         Kind::AuditEvent => {
             let event = loaders.one(AuditEventById(id)).await?;
-            let own = |event: &AuditEvent| event.subject_id.is_some_and(|user| caller.is(user));
+            let own = |event: &AuditEvent| event.is_about(|user| caller.is(user));
             event
                 .filter(|event| own(event) || has(SystemPermission::AdminSystem))
                 .map(Node::AuditEvent)
@@ -159,7 +159,11 @@ async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
             let passkey = loaders.one(PasskeyById(id)).await?;
             passkey
                 .filter(|passkey| caller.is(passkey.user_id) || has(SystemPermission::AdminUsers))
-                .inspect(|passkey| caller.witness().read(passkey.user_id, "passkeys"))
+                .inspect(|passkey| {
+                    caller
+                        .witness()
+                        .read(passkey.user_id, &Name::new("passkeys"));
+                })
                 .map(Node::Passkey)
         }
         Kind::Permission => loaders.one(PermissionById(id)).await?.map(Node::Permission),
@@ -167,14 +171,22 @@ async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
             let identity = loaders.one(IdentityById(id)).await?;
             identity
                 .filter(|linked| caller.is(linked.user_id) || has(SystemPermission::AdminUsers))
-                .inspect(|linked| caller.witness().read(linked.user_id, "linkedAccounts"))
+                .inspect(|linked| {
+                    caller
+                        .witness()
+                        .read(linked.user_id, &Name::new("linkedAccounts"));
+                })
                 .map(Node::LinkedAccount)
         }
         Kind::Session => {
             let session = loaders.one(SessionById(id)).await?;
             session
                 .filter(|session| caller.is(session.user_id) || has(SystemPermission::AdminUsers))
-                .inspect(|session| caller.witness().read(session.user_id, "sessions"))
+                .inspect(|session| {
+                    caller
+                        .witness()
+                        .read(session.user_id, &Name::new("sessions"));
+                })
                 .map(Node::Session)
         }
         Kind::User | Kind::Role => None,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_graphql::parser::types::{ExecutableDocument, OperationDefinition, OperationType};
-use async_graphql::{Positioned, Request, Variables};
+use async_graphql::{Positioned, Request, ServerError, Variables};
 use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
@@ -12,19 +12,23 @@ use crate::app::App;
 use crate::auth::requester::Requester;
 use crate::config::DocumentLimits;
 use crate::graphql::Api;
-use crate::graphql::document;
 use crate::graphql::error::Code;
 use crate::graphql::params::{Params, Refused};
-use crate::graphql::scan;
-use crate::graphql::variables::Unvalidated;
+use crate::graphql::scan::{self, Scanned};
+use crate::graphql::variables::Validated;
+use crate::graphql::{document, documents};
 use crate::models::permission::SystemPermission;
 
 /// A request whose document may be run.
 #[derive(Clone)]
 pub(super) struct Prepared {
     document: Arc<ExecutableDocument>,
-    /// It was read and validated when the server started.
+    /// It was read when the server started.
     trusted: bool,
+    /// Its text, where it was not validated yet.
+    new: Option<(String, Scanned)>,
+    /// What of it does not fit the schema.
+    misfits: Vec<ServerError>,
     variables: Map<String, Value>,
     name: Option<String>,
 }
@@ -41,10 +45,17 @@ impl Prepared {
         allowed: impl FnOnce(OperationType) -> Result<(), Refused>,
     ) -> Result<Self, Refused> {
         let limits = &app.config.limits;
-        let known = params.document_id().map(|id| api.trusted().get(id));
-        let (document, trusted) = match (known, params.query) {
-            (Some(Some(document)), _) => (document, true),
-            (_, Some(text)) => (Arc::new(Self::guarded(limits, &text)?), false),
+        let trusted = params.document_id().map(|id| api.trusted().get(id));
+        let (document, trusted, new) = match (trusted, params.query) {
+            (Some(Some(document)), _) => (document, true, None),
+            (_, Some(text)) => {
+                if let Some(document) = api.known().get(&text) {
+                    (document, false, None)
+                } else {
+                    let (document, scanned) = Self::guarded(limits, &text)?;
+                    (Arc::new(document), false, Some((text, scanned)))
+                }
+            }
             (Some(None), None) => {
                 // Apollo's clients look for these words, and send the text.
                 let message = "PersistedQueryNotFound";
@@ -63,6 +74,8 @@ impl Prepared {
         Ok(Self {
             document,
             trusted,
+            new,
+            misfits: Vec::new(),
             variables,
             name: params.operation_name,
         })
@@ -75,24 +88,35 @@ impl Prepared {
     pub(super) fn guarded(
         limits: &DocumentLimits,
         text: &str,
-    ) -> Result<ExecutableDocument, Refused> {
-        scan::scan(text, limits)?;
+    ) -> Result<(ExecutableDocument, Scanned), Refused> {
+        let scanned = scan::scan(text, limits)?;
         if text.contains('\0') || text.contains("\\u0000") || text.contains("\\u{0") {
             return Err(nul());
         }
-        parse(text)
+        Ok((parse(text)?, scanned))
     }
 
-    /// Whether the caller may send this document: any, or where the settings trust documents alone, one of those.
-    /// Administrators of the system may send what they like.
+    /// Lets the caller send this document: any, or where the settings trust documents alone, one of those.
+    /// Administrators of the system may send what they like. What comes for the first time is validated then.
     ///
     /// # Errors
     /// That it is not trusted.
-    pub(super) fn trusted_by(&self, app: &App, requester: &Requester) -> Result<(), Refused> {
+    pub(super) fn sent_by(
+        &mut self,
+        app: &App,
+        api: &Api,
+        requester: &Requester,
+    ) -> Result<(), Refused> {
         if self.trusted
             || !app.config.http.trusted_documents_only
             || requester.has(SystemPermission::AdminSystem)
         {
+            if let Some((text, scanned)) = self.new.take() {
+                match documents::validate(api, &self.document) {
+                    Ok(()) => api.known().keep(&text, scanned, &self.document),
+                    Err(errors) => self.misfits = errors,
+                }
+            }
             return Ok(());
         }
         let message = "This server runs trusted documents only: send `documentId`.";
@@ -112,19 +136,18 @@ impl Prepared {
     pub(super) fn into_request(self, app: &App) -> Request {
         // The text was parsed: nothing reads it any more.
         let variables = Variables::from_json(self.variables.into());
-        let mut request = Request::new("").variables(variables).data(app.clone());
-        if self.trusted {
-            let operation = document::operation(&self.document, self.name.as_deref());
-            let operation = operation.expect("it was found when the request was prepared");
-            let definitions = operation.variable_definitions.iter();
-            let types = definitions
-                .map(|Positioned { node, .. }| (node.name.node.clone(), node.var_type.to_string()));
-            let given = request.variables.clone();
-            request = request.data(Unvalidated {
-                types: types.collect(),
-                given,
-            });
-        }
+        let operation = document::operation(&self.document, self.name.as_deref());
+        let operation = operation.expect("it was found when the request was prepared");
+        let definitions = operation.variable_definitions.iter();
+        let types = definitions
+            .map(|Positioned { node, .. }| (node.name.node.clone(), node.var_type.to_string()));
+        let validated = Validated {
+            misfits: self.misfits,
+            types: types.collect(),
+            given: variables.clone(),
+        };
+        let request = Request::new("").variables(variables).data(app.clone());
+        let mut request = request.data(validated);
         request.operation_name = self.name;
         if !app.config.introspection() {
             request = request.disable_introspection();

@@ -6,10 +6,11 @@ use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObje
 use uuid::Uuid;
 
 use crate::error::{Error, Result, UserError};
+use crate::graphql::at_hand::ListAtHand;
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::directive::{list_size, page_arguments, requires_permission};
 use crate::graphql::error::settle;
-use crate::graphql::loader::{MemberCountOf, PermissionsOfRole, RoleById, UserById};
+use crate::graphql::loader::{MemberCountOf, RoleById, UserById};
 use crate::graphql::node::Kind;
 use crate::graphql::page::{PageArguments, SortDirection};
 use crate::graphql::user_page::{UserConnection, UserOrder, connection};
@@ -80,7 +81,7 @@ impl Role {
         if ctx.look_ahead().field("totalCount").exists() {
             ctx.loaders().one(MemberCountOf(self.id)).await?;
         }
-        connection(
+        let members = Box::pin(connection(
             ctx,
             PageArguments {
                 after,
@@ -90,9 +91,8 @@ impl Role {
             },
             filter,
             order,
-        )
-        .await
-        .map(Some)
+        ));
+        members.await.map(Some)
     }
 
     /// Unique name of at most 64 characters.
@@ -101,11 +101,9 @@ impl Role {
     }
 
     /// The rights that the role grants, by name.
-    async fn permissions(&self, ctx: &Context<'_>) -> Result<Vec<Arc<Permission>>> {
-        ctx.loaders()
-            .one(PermissionsOfRole(self.id))
-            .await
-            .map(Option::unwrap_or_default)
+    async fn permissions(&self, ctx: &Context<'_>) -> Result<ListAtHand<Vec<Arc<Permission>>>> {
+        let granted = ctx.loaders().permissions_of_role(self.id).await;
+        granted.map(ListAtHand)
     }
 
     /// When the role or its rights last changed.

@@ -5,11 +5,20 @@ use crate::config::DocumentLimits;
 use crate::graphql::document::Refusal;
 use crate::graphql::error::Code;
 
+/// What a text was found to consist of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scanned {
+    /// Words, strings and signs.
+    pub tokens: usize,
+    /// A string is among them.
+    pub has_strings: bool,
+}
+
 /// Scans the text of a document: its length, tokens and nesting.
 ///
 /// # Errors
 /// What it has too much of.
-pub fn scan(text: &str, limits: &DocumentLimits) -> Result<(), Refusal> {
+pub fn scan(text: &str, limits: &DocumentLimits) -> Result<Scanned, Refusal> {
     if text.len() > limits.bytes {
         return Err(Refusal::too_complex(format!(
             "A document has at most {} bytes.",
@@ -17,7 +26,7 @@ pub fn scan(text: &str, limits: &DocumentLimits) -> Result<(), Refusal> {
         )));
     }
     let mut rest = text.as_bytes();
-    let (mut tokens, mut nesting) = (0_usize, 0_usize);
+    let (mut tokens, mut nesting, mut has_strings) = (0_usize, 0_usize, false);
     while let Some((&byte, tail)) = rest.split_first() {
         let length = match byte {
             b' ' | b'\t' | b'\r' | b'\n' | b',' => {
@@ -30,7 +39,10 @@ pub fn scan(text: &str, limits: &DocumentLimits) -> Result<(), Refusal> {
                 continue;
             }
             // Where a string ends that nobody closed is not for two readers to guess.
-            b'"' => string_length(rest).ok_or_else(unclosed)?,
+            b'"' => {
+                has_strings = true;
+                string_length(rest).ok_or_else(unclosed)?
+            }
             b'.' if rest.starts_with(b"...") => 3,
             b'{' | b'[' | b'(' => {
                 nesting += 1;
@@ -61,7 +73,10 @@ pub fn scan(text: &str, limits: &DocumentLimits) -> Result<(), Refusal> {
             )));
         }
     }
-    Ok(())
+    Ok(Scanned {
+        tokens,
+        has_strings,
+    })
 }
 
 fn ends_word(byte: u8) -> bool {
@@ -169,7 +184,7 @@ mod tests {
             format!("{{me{{id}}}} # {deep}"),
             format!("{{user(by:{{email:\"\\\"{deep}\"}}){{id}}}}"),
         ] {
-            assert_eq!(scan(&text, &limits()), Ok(()), "{text}");
+            assert!(scan(&text, &limits()).is_ok(), "{text}");
         }
     }
 
@@ -197,6 +212,18 @@ mod tests {
         assert!(scan(&"a ".repeat(2001), &limits()).is_err());
         assert!(scan(&"a".repeat(32_769), &limits()).is_err());
         assert!(scan(&"!".repeat(2001), &limits()).is_err());
-        assert_eq!(scan(&"a ".repeat(2000), &limits()), Ok(()));
+        let scanned = Scanned {
+            tokens: 2000,
+            has_strings: false,
+        };
+        assert_eq!(scan(&"a ".repeat(2000), &limits()), Ok(scanned));
+    }
+
+    #[test]
+    fn strings_are_seen_wherever_they_stand() {
+        let strings = |text| scan(text, &limits()).map(|scanned| scanned.has_strings);
+        assert_eq!(strings("{user(by:{email:\"a\"}){id}}"), Ok(true));
+        assert_eq!(strings("query($a:String=\"\"\"a\"\"\"){me{id}}"), Ok(true));
+        assert_eq!(strings("{me{id}} # \"a\""), Ok(false));
     }
 }

@@ -12,7 +12,10 @@ use crate::models::permission::SystemPermission;
 
 /// What the directives say, by type and field.
 #[derive(Debug, Default)]
-pub struct Rules(HashMap<String, HashMap<String, FieldRule>>);
+pub struct Rules(Map<Map<FieldRule>>);
+
+/// By name. Every field of every request is looked up, and the names that are in it are the schema's alone.
+type Map<T> = HashMap<String, T, foldhash::fast::RandomState>;
 
 /// What the directives say of one field.
 #[derive(Debug)]

@@ -7,22 +7,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
-use async_graphql::Request;
 use async_graphql::parser::types::ExecutableDocument;
-use futures_util::FutureExt as _;
 use serde_json::{Map, Value};
 
 use crate::config::DocumentLimits;
 use crate::graphql::Api;
-use crate::graphql::document;
 use crate::graphql::params::Refused;
 use crate::graphql::request::{self, Prepared};
+use crate::graphql::{document, documents};
 
 /// Most problems that are told at once.
 const MOST_PROBLEMS: usize = 20;
-
-/// Marks a request that is validated and not run, and is its document.
-pub(super) struct ValidateOnly(pub(super) ExecutableDocument);
 
 /// Documents by id. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -145,7 +140,7 @@ fn checked(
     let document = match limits {
         None => request::parse(text).map_err(told)?,
         Some(limits) => {
-            let document = Prepared::guarded(limits, text).map_err(told)?;
+            let (document, _) = Prepared::guarded(limits, text).map_err(told)?;
             for (_, operation) in document.operations.iter() {
                 document::measure(&document, &operation.node, &Map::new(), api.rules(), limits)
                     .map_err(|refusal| anyhow!(refusal.message))?;
@@ -153,20 +148,10 @@ fn checked(
             document
         }
     };
-    let mut request = Request::new("").data(ValidateOnly(document.clone()));
-    request.set_parsed_query(document.clone());
-    // One operation's name is as good as another's: all of them are validated.
-    request.operation_name = document
-        .operations
-        .iter()
-        .find_map(|(name, _)| name.map(ToString::to_string));
-    let response = api
-        .execute(request)
-        .now_or_never()
-        .context("validation has nothing to wait for")?;
-    match response.errors.first() {
-        None => Ok(document),
-        Some(error) => {
+    match documents::validate(api, &document) {
+        Ok(()) => Ok(document),
+        Err(errors) => {
+            let error = errors.first().context("an error says what is wrong")?;
             let place = error.locations.first().map_or_else(String::new, |place| {
                 format!("line {}, column {}: ", place.line, place.column)
             });

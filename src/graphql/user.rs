@@ -8,12 +8,13 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::graphql::access::Owner;
+use crate::graphql::at_hand::{AtHand, ListAtHand};
 use crate::graphql::audit::{self, AuditEventConnection};
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::directive::{list_size, page_arguments, public, requires_permission};
 use crate::graphql::loader::{
-    AssignmentsOf, BackgroundOf, IdentitiesOf, PasskeysOf, PermissionNamesOf, PersonalizationOf,
-    ProfileOf, RolesOf, TwoFactorOf, UserById, VerificationsOf,
+    AssignmentsOf, BackgroundOf, IdentitiesOf, PasskeysOf, PersonalizationOf, ProfileOf,
+    TwoFactorOf, UserById, VerificationsOf,
 };
 use crate::graphql::node::Kind;
 use crate::graphql::page::{DateTimeRange, PageArguments};
@@ -60,7 +61,8 @@ impl User {
             first,
             last,
         };
-        audit::activity(ctx, self.id, &arguments).await.map(Some)
+        let activity = Box::pin(audit::activity(ctx, self.id, &arguments));
+        activity.await.map(Some)
     }
 
     /// Address of a picture to show beside the name; null when none was chosen.
@@ -180,10 +182,7 @@ impl User {
     /// Names of the permissions that the account's roles add up to, sorted.
     #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true, false))]
     async fn permissions(&self, ctx: &Context<'_>) -> Result<Option<Vec<String>>> {
-        ctx.loaders()
-            .one(PermissionNamesOf(self.id))
-            .await
-            .map(|names| Some(names.unwrap_or_default()))
+        ctx.loaders().permission_names(self.id).await.map(Some)
     }
 
     /// What was learned about the person's taste; null until it was first written.
@@ -194,8 +193,9 @@ impl User {
 
     /// Self-description and coaching preferences.
     #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true, false))]
-    async fn profile(&self, ctx: &Context<'_>) -> Result<Option<Profile>> {
-        ctx.loaders().one(ProfileOf(self.id)).await
+    async fn profile(&self, ctx: &Context<'_>) -> Result<Option<AtHand<Profile>>> {
+        let profile = ctx.loaders().one(ProfileOf(self.id)).await?;
+        Ok(profile.map(AtHand))
     }
 
     /// Roles the account holds, by name, with who gave them and when.
@@ -209,11 +209,9 @@ impl User {
 
     /// Roles the account holds, by name.
     #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::AdminUsers, true, false))]
-    async fn roles(&self, ctx: &Context<'_>) -> Result<Option<Vec<Arc<Role>>>> {
-        ctx.loaders()
-            .one(RolesOf(self.id))
-            .await
-            .map(|roles| Some(roles.unwrap_or_default()))
+    async fn roles(&self, ctx: &Context<'_>) -> Result<Option<ListAtHand<Vec<Arc<Role>>>>> {
+        let roles = ctx.loaders().roles(self.id).await;
+        roles.map(|roles| Some(ListAtHand(roles)))
     }
 
     /// Live sessions, the most recently used first; 20 a page unless `first` or `last` asks otherwise, at most 100.
@@ -232,9 +230,8 @@ impl User {
             first,
             last,
         };
-        session::connection(ctx, self.id, &arguments)
-            .await
-            .map(Some)
+        let sessions = Box::pin(session::connection(ctx, self.id, &arguments));
+        sessions.await.map(Some)
     }
 
     /// Where the account is in its life.
@@ -281,7 +278,7 @@ impl User {
 fn note(ctx: &Context<'_>, user: Uuid) {
     let caller = ctx.caller();
     if !caller.is(user) {
-        caller.witness().read(user, ctx.field().name());
+        caller.witness().read(user, &ctx.item.node.name.node);
     }
 }
 
@@ -360,19 +357,20 @@ impl UserQuery {
     /// The signed-in account; null without a session, and while the session lacks a compulsory second factor
     /// (`viewer.twoFactorOwed`).
     #[graphql(directive = public::apply())]
-    async fn me(&self, ctx: &Context<'_>) -> Result<Option<User>> {
-        match ctx.caller().requester().signed_in() {
+    async fn me(&self, ctx: &Context<'_>) -> Result<Option<AtHand<User>>> {
+        let user = match ctx.caller().requester().signed_in() {
             Some(actor) if ctx.look_ahead().field("profile").exists() => {
-                ctx.loaders().user_with_profile(actor.user_id()).await
+                ctx.loaders().user_with_profile(actor.user_id()).await?
             }
-            Some(actor) => ctx.loaders().one(UserById(actor.user_id())).await,
-            None => Ok(None),
-        }
+            Some(actor) => ctx.loaders().one(UserById(actor.user_id())).await?,
+            None => None,
+        };
+        Ok(user.map(AtHand))
     }
 
     /// One account; null when it does not exist or is not visible.
     #[graphql(directive = requires_permission::apply(SystemPermission::ReadAll, true, false))]
-    async fn user(&self, ctx: &Context<'_>, by: UserLookup) -> Result<Option<User>> {
+    async fn user(&self, ctx: &Context<'_>, by: UserLookup) -> Result<Option<AtHand<User>>> {
         let lookup = match by {
             UserLookup::Email(email) => Lookup::Email(email),
             UserLookup::Username(username) => Lookup::Username(username),
@@ -382,7 +380,8 @@ impl UserQuery {
                 None => return Ok(None),
             },
         };
-        users::find(ctx.app(), ctx.actor()?, lookup).await
+        let user = users::find(ctx.app(), ctx.actor()?, lookup).await?;
+        Ok(user.map(AtHand))
     }
 
     /// Accounts, the newest first unless `orderBy` says otherwise; 20 a page unless `first` or `last` asks

@@ -1,9 +1,10 @@
 //! Pages of accounts: their order, their cursors, and the connection.
 
-use async_graphql::{Context, InputObject, Object, SimpleObject};
+use async_graphql::{Context, InputObject, Name, Object, SimpleObject};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
+use crate::graphql::at_hand::{AtHand, ListAtHand};
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::directive::cost;
 use crate::graphql::loader::MemberCountOf;
@@ -45,8 +46,9 @@ impl UserConnection {
             UserOrderField::LastLoginAt => "lastLoginAt",
             UserOrderField::Username => "username",
         };
+        let field = Name::new(field);
         for user in users {
-            ctx.caller().witness().read(user.id, field);
+            ctx.caller().witness().read(user.id, &field);
         }
     }
 }
@@ -55,18 +57,18 @@ impl UserConnection {
 #[Object]
 impl UserConnection {
     /// The accounts with their cursors.
-    async fn edges(&self, ctx: &Context<'_>) -> Vec<UserEdge> {
+    async fn edges(&self, ctx: &Context<'_>) -> ListAtHand<Vec<UserEdge>> {
         self.note(ctx, &self.page.users);
         let edge = |user: &User| UserEdge {
             cursor: cursor(user, self.order),
-            node: user.clone(),
+            node: AtHand(user.clone()),
         };
-        self.page.users.iter().map(edge).collect()
+        ListAtHand(self.page.users.iter().map(edge).collect())
     }
 
     /// The accounts without their cursors.
-    async fn nodes(&self) -> &[User] {
-        &self.page.users
+    async fn nodes(&self) -> ListAtHand<&[User]> {
+        ListAtHand(&self.page.users)
     }
 
     /// Where the page lies within the list.
@@ -99,7 +101,7 @@ pub struct UserEdge {
     /// Where the account stands in the list; for `after` and `before`.
     cursor: String,
     /// The account.
-    node: User,
+    node: AtHand<User>,
 }
 
 /// A cursor names its order too, so that one of another order is refused.
@@ -150,6 +152,13 @@ fn instant(text: &str) -> Result<DateTime, ()> {
     (at.to_rfc3339() == text).then_some(DateTime(at)).ok_or(())
 }
 
+/// Whether a field of the accounts of the page is selected.
+fn shows(ctx: &Context<'_>, field: &str) -> bool {
+    let page = ctx.look_ahead();
+    let (nodes, edges) = (page.field("nodes"), page.field("edges").field("node"));
+    nodes.field(field).exists() || edges.field(field).exists()
+}
+
 /// A page of the accounts that match `filter`.
 ///
 /// # Errors
@@ -169,8 +178,11 @@ pub async fn connection(
         filter,
         limit,
         backward,
+        related: shows(ctx, "profile") || shows(ctx, "roles"),
     };
-    let page = users::page(ctx.app(), &request).await?;
+    let mut page = users::page(ctx.app(), &request).await?;
+    let related = std::mem::take(&mut page.related);
+    ctx.loaders().know(related).await;
     Ok(UserConnection {
         page,
         order: order.field,

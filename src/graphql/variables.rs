@@ -1,23 +1,28 @@
-//! Values of variables, compared with their types where the document itself is not validated again
+//! Values of variables, compared with their types: the document itself was validated without them
 //! (GraphQL, section 6.1.2).
 
 use async_graphql::registry::{MetaInputValue, MetaType, MetaTypeName, Registry};
 use async_graphql::{Name, ServerError, Value, Variables};
 
-/// The variables of a document that was validated before.
-pub(super) struct Unvalidated {
+/// What is known of a document that was validated before it came to run, and the values for it.
+pub(super) struct Validated {
+    /// What of it does not fit the schema.
+    pub(super) misfits: Vec<ServerError>,
     /// The variables that the operation declares, with their types as they are written.
     pub(super) types: Vec<(Name, String)>,
     /// What the request gives for them.
     pub(super) given: Variables,
 }
 
-impl Unvalidated {
-    /// Whether every value fits its type.
+impl Validated {
+    /// Whether the document fits the schema, and every value its type.
     ///
     /// # Errors
-    /// The first that does not, and where.
+    /// What of the document does not, or the first value that does not, and where.
     pub(super) fn check(&self, registry: &Registry) -> Result<(), Vec<ServerError>> {
+        if !self.misfits.is_empty() {
+            return Err(self.misfits.clone());
+        }
         for (name, of_type) in &self.types {
             let Some(value) = self.given.get(name) else {
                 continue;

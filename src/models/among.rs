@@ -1,10 +1,12 @@
 //! `column.among(ids)`: what dataloaders filter by.
 
+use std::marker::PhantomData;
+
 use diesel::expression::{
     AppearsOnTable, AsExpression, Expression, SelectableExpression, ValidGrouping,
 };
-use diesel::pg::Pg;
-use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::pg::{Pg, PgQueryBuilder};
+use diesel::query_builder::{AstPass, Query, QueryBuilder as _, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 use diesel::sql_types::{Array, Bool, Uuid as SqlUuid};
 use uuid::Uuid;
@@ -62,4 +64,58 @@ impl<C: QueryFragment<Pg>, I: QueryFragment<Pg>> QueryFragment<Pg> for Among<C, 
         out.push_sql(")))");
         Ok(())
     }
+}
+
+/// A statement of which only the values change, with rows of the type `S`. Diesel puts the text of a statement together
+/// each time, which for one account with its profile was a sixth of all work of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Fixed<'a, S> {
+    text: &'a str,
+    ids: &'a [Uuid],
+    row: PhantomData<fn() -> S>,
+}
+
+impl<'a, S> Fixed<'a, S> {
+    /// The rows for `ids`; the text is of [`fixed`].
+    #[must_use]
+    pub fn among(text: &'a str, ids: &'a [Uuid]) -> Self {
+        Self {
+            text,
+            ids,
+            row: PhantomData,
+        }
+    }
+}
+
+/// The text of `query` up to its only condition, which is that `column` is one of some values.
+///
+/// # Panics
+/// If `query` cannot be written down, which it always can or never.
+#[must_use]
+pub fn fixed(query: &impl QueryFragment<Pg>, column: &str) -> String {
+    let mut builder = PgQueryBuilder::default();
+    let written = query.to_sql(&mut builder, &Pg);
+    written.expect("it has neither values nor options");
+    format!(
+        "{} WHERE {column} = ANY(ARRAY(SELECT unnest(",
+        builder.finish()
+    )
+}
+
+impl<S> QueryFragment<Pg> for Fixed<'_, S> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(self.text);
+        out.push_bind_param::<Array<SqlUuid>, _>(&self.ids)?;
+        out.push_sql(")))");
+        Ok(())
+    }
+}
+
+impl<S> Query for Fixed<'_, S> {
+    type SqlType = S;
+}
+
+impl<S> QueryId for Fixed<'_, S> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
 }

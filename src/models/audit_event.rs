@@ -6,6 +6,7 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use crate::db::Conn;
+use crate::models::among::AmongExt as _;
 use crate::models::text_enum;
 use crate::models::user_page::Span;
 use crate::scalar::{DateTime, Json};
@@ -131,6 +132,20 @@ pub struct AuditEvent {
     pub reason: Option<Vec<u8>>,
     pub details: Json,
     pub mac: Vec<u8>,
+    /// In order, each once.
+    pub subjects: Option<Vec<Uuid>>,
+}
+
+/// Most accounts that one entry is about.
+pub const MOST_SUBJECTS: usize = 100;
+
+/// An entry, and one of the accounts that it is about.
+#[derive(QueryableByName)]
+struct About {
+    #[diesel(sql_type = SqlUuid)]
+    about: Uuid,
+    #[diesel(embed)]
+    event: AuditEvent,
 }
 
 /// Which entries; all conditions must hold.
@@ -158,7 +173,9 @@ impl AuditFilter {
                 .as_ref()
                 .is_none_or(|outcomes| outcomes.contains(&event.outcome))
             && (self.actor_id.is_none() || self.actor_id == event.actor_id)
-            && (self.subject_id.is_none() || self.subject_id == event.subject_id)
+            && self
+                .subject_id
+                .is_none_or(|subject| event.is_about(|one| one == subject))
             && from.is_none_or(|from| event.occurred_at >= from)
             && to.is_none_or(|to| event.occurred_at < to)
     }
@@ -168,6 +185,20 @@ impl AuditFilter {
 pub type AuditPosition = (DateTime, Uuid);
 
 impl AuditEvent {
+    /// Whether one of the accounts that it was done to is a certain one.
+    #[must_use]
+    pub fn is_about(&self, is: impl Fn(Uuid) -> bool) -> bool {
+        self.all_subjects().iter().any(|subject| is(*subject))
+    }
+
+    /// The accounts that it was done to.
+    #[must_use]
+    pub fn all_subjects(&self) -> &[Uuid] {
+        self.subjects
+            .as_deref()
+            .unwrap_or(self.subject_id.as_slice())
+    }
+
     /// Appends entries.
     ///
     /// # Errors
@@ -186,12 +217,12 @@ impl AuditEvent {
     /// If the database cannot answer.
     pub async fn by_ids(conn: &mut Conn, ids: &[Uuid]) -> QueryResult<Vec<Self>> {
         Self::query()
-            .filter(audit_events::id.eq_any(ids))
+            .filter(audit_events::id.among(ids))
             .load(conn)
             .await
     }
 
-    /// For each of these accounts at most `limit` entries of what was done to it: the newest, the newest
+    /// For each of these accounts at most `limit` entries of what was done to it, with the account: the newest, the newest
     /// first, or the oldest, the oldest first.
     ///
     /// # Errors
@@ -201,18 +232,26 @@ impl AuditEvent {
         subjects: &[Uuid],
         newest: bool,
         limit: i64,
-    ) -> QueryResult<Vec<Self>> {
+    ) -> QueryResult<Vec<(Uuid, Self)>> {
         let direction = if newest { "DESC" } else { "ASC" };
-        diesel::sql_query(format!(
-            "SELECT events.* FROM unnest($1) AS subjects (id) CROSS JOIN LATERAL ( \
-                 SELECT * FROM audit_events WHERE subject_id = subjects.id \
-                 ORDER BY occurred_at {direction}, id {direction} LIMIT $2 \
-             ) AS events ORDER BY occurred_at {direction}, id {direction}"
+        let order = format!("ORDER BY occurred_at {direction}, id {direction}");
+        // Those about several accounts are gathered before they are put in order: no index has both.
+        let found: Vec<About> = diesel::sql_query(format!(
+            "SELECT one.id AS about, events.* FROM unnest($1) AS one (id) CROSS JOIN LATERAL ( \
+                 SELECT * FROM ( \
+                     (SELECT * FROM audit_events WHERE subject_id = one.id {order} LIMIT $2) \
+                     UNION ALL (SELECT * FROM audit_events WHERE subjects @> ARRAY[one.id] OFFSET 0) \
+                 ) AS found {order} LIMIT $2 \
+             ) AS events {order}"
         ))
         .bind::<Array<SqlUuid>, _>(subjects)
         .bind::<BigInt, _>(limit)
         .load(conn)
-        .await
+        .await?;
+        Ok(found
+            .into_iter()
+            .map(|found| (found.about, found.event))
+            .collect())
     }
 
     /// At most `limit` entries that match, younger than `older` and older than `younger`; the newest first with
@@ -227,7 +266,7 @@ impl AuditEvent {
         descending: bool,
         limit: i64,
     ) -> QueryResult<Vec<Self>> {
-        use audit_events::{action, actor_id, id, occurred_at, outcome, subject_id};
+        use audit_events::{action, actor_id, id, occurred_at, outcome, subject_id, subjects};
         let mut query = audit_events::table
             .select(Self::as_select())
             .limit(limit)
@@ -242,7 +281,7 @@ impl AuditEvent {
             query = query.filter(actor_id.eq(actor));
         }
         if let Some(subject) = filter.subject_id {
-            query = query.filter(subject_id.eq(subject));
+            query = query.filter(subject_id.eq(subject).or(subjects.contains(vec![subject])));
         }
         let (from, to) = filter.occurred_at;
         if let Some(from) = from {

@@ -150,18 +150,18 @@ const PARTS: &[Part] = &[
     ),
     many(
         "activity",
-        "SELECT id, occurred_at, action, outcome, coalesce(actor_id = $1, false) AS by_you, coalesce(subject_id = $1, false) AS on_you, \
+        "SELECT id, occurred_at, action, outcome, coalesce(actor_id = $1, false) AS by_you, coalesce(subject_id = $1 OR subjects @> ARRAY[$1], false) AS on_you, \
              CASE WHEN coalesce(actor_id, $1) = $1 THEN encode(client, 'base64') END AS sealed_client, \
              CASE WHEN subject_id = $1 THEN encode(reason, 'base64') END AS sealed_reason, \
              request_id, details \
          FROM ( \
-             SELECT * FROM audit_events WHERE subject_id = $1 OR actor_id = $1 ORDER BY occurred_at DESC, id DESC LIMIT 20000 \
+             SELECT * FROM audit_events WHERE subject_id = $1 OR subjects @> ARRAY[$1] OR actor_id = $1 ORDER BY occurred_at DESC, id DESC LIMIT 20000 \
          ) AS newest ORDER BY occurred_at, id",
     ),
     // Whoever administers for years leaves more than one document can hold.
     one(
         "activityInAll",
-        "SELECT count(*) AS entries FROM audit_events WHERE subject_id = $1 OR actor_id = $1",
+        "SELECT count(*) AS entries FROM audit_events WHERE subject_id = $1 OR subjects @> ARRAY[$1] OR actor_id = $1",
     ),
 ];
 

@@ -1,13 +1,16 @@
 //! The table `users`: reading one or several accounts, opening and changing them.
 
-use diesel::dsl::case_when;
+use std::sync::LazyLock;
+
+use diesel::dsl::{AsSelect, case_when};
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use crate::db::Conn;
-use crate::models::among::AmongExt as _;
+use crate::models::among::{AmongExt as _, Fixed, fixed};
 use crate::models::profile::Profile;
 use crate::models::text_enum;
 use crate::scalar::{DateTime, EmailAddress, Url};
@@ -142,10 +145,13 @@ impl User {
         conn: &mut Conn,
         ids: &[Uuid],
     ) -> QueryResult<Vec<(Self, Option<Profile>)>> {
-        users::table
-            .left_join(profiles::table)
-            .filter(users::id.among(ids))
-            .select((Self::as_select(), Option::<Profile>::as_select()))
+        static TEXT: LazyLock<String> = LazyLock::new(|| {
+            let columns = (User::as_select(), Option::<Profile>::as_select());
+            let query = users::table.left_join(profiles::table).select(columns);
+            fixed(&query, "users.id")
+        });
+        type Columns = (AsSelect<User, Pg>, AsSelect<Option<Profile>, Pg>);
+        Fixed::<<Columns as Expression>::SqlType>::among(&TEXT, ids)
             .load(conn)
             .await
     }

@@ -6,11 +6,12 @@ use diesel::internal::table_macro::{BoxedSelectStatement, FromClause};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{BigInt, Bool, Json, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Json, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use crate::db::Conn;
+use crate::models::profile::Profile;
 use crate::models::text_enum;
 use crate::models::user::{AccountStatus, User};
 use crate::scalar::DateTime;
@@ -234,7 +235,10 @@ const GATHERED: i64 = 100_000;
 struct Page {
     matching: Users<'static, UserColumns>,
     order: String,
+    limit: i64,
     gathered: bool,
+    /// One plan is as good as another: nothing is looked for that could be rare or common.
+    keeps_plan: bool,
 }
 
 type UserColumns = <AsSelect<User, Pg> as Expression>::SqlType;
@@ -244,10 +248,7 @@ impl Page {
     async fn planned(conn: &mut Conn, slice: &Slice) -> QueryResult<Self> {
         let (open, column, close) = key_sql(slice.field);
         let direction = if slice.descending { "DESC" } else { "ASC" };
-        let limit = slice.limit;
-        let order = format!(
-            " ORDER BY {open}{column}{close} {direction}, users.id {direction} LIMIT {limit}"
-        );
+        let order = format!(" ORDER BY {open}{column}{close} {direction}, users.id {direction}");
         let gathered = slice.filter.lies_apart(slice.field) && {
             let estimate = Explained("", matching(slice));
             let plan: serde_json::Value = estimate.get_result(conn).await?;
@@ -257,10 +258,26 @@ impl Page {
         Ok(Self {
             matching: matching(slice),
             order,
+            limit: slice.limit,
             gathered,
+            keeps_plan: slice.filter == UserFilter::default()
+                && USUAL_SIZES.contains(&(slice.limit - 1)),
         })
     }
 }
+
+/// An account of a page, with what most answers show beside it.
+pub type Listed = (User, Option<Profile>, Vec<Uuid>);
+
+/// The accounts of a page, each with its profile and the ids of its roles.
+struct Listing {
+    page: Page,
+    profile: AsSelect<Option<Profile>, Pg>,
+}
+
+/// Page sizes that lists are shown in. Their statements are kept as prepared ones, of which a connection can hold only
+/// so many.
+const USUAL_SIZES: [i64; 5] = [10, 20, 25, 50, 100];
 
 /// All accounts of the list between the ends of `slice`, in no order.
 fn matching(slice: &Slice) -> Users<'static, UserColumns> {
@@ -314,9 +331,11 @@ impl UserFilter {
 
 impl QueryFragment<Pg> for Page {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        // Not kept as a prepared statement: planned anew each time, it is planned for its values. A rare
-        // role wants another plan than a common one.
-        out.unsafe_to_cache_prepared();
+        // Most are not kept as prepared statements: planned anew each time, they are planned for their values. A
+        // rare role wants another plan than a common one.
+        if !self.keeps_plan {
+            out.unsafe_to_cache_prepared();
+        }
         if self.gathered {
             out.push_sql("SELECT * FROM (");
         }
@@ -328,8 +347,40 @@ impl QueryFragment<Pg> for Page {
             out.push_sql(" OFFSET 0) AS users");
         }
         out.push_sql(&self.order);
+        out.push_sql(&format!(" LIMIT {}", self.limit));
         Ok(())
     }
+}
+
+impl QueryFragment<Pg> for Listing {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("SELECT users.*, ");
+        self.profile.walk_ast(out.reborrow())?;
+        out.push_sql(
+            ", ARRAY(SELECT role_id FROM user_roles WHERE user_roles.user_id = users.id) FROM (",
+        );
+        self.page.walk_ast(out.reborrow())?;
+        // One by one: PostgreSQL would rather read all profiles than look a hundred up.
+        out.push_sql(
+            ") AS users LEFT JOIN LATERAL \
+             (SELECT * FROM profiles WHERE profiles.user_id = users.id OFFSET 0) AS profiles ON true",
+        );
+        out.push_sql(&self.page.order);
+        Ok(())
+    }
+}
+
+impl Query for Listing {
+    type SqlType = (
+        UserColumns,
+        <AsSelect<Option<Profile>, Pg> as Expression>::SqlType,
+        Array<SqlUuid>,
+    );
+}
+
+impl QueryId for Listing {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
 }
 
 impl Query for Page {
@@ -357,6 +408,18 @@ impl User {
     /// If the database cannot answer.
     pub async fn page(conn: &mut Conn, slice: &Slice) -> QueryResult<Vec<Self>> {
         Page::planned(conn, slice).await?.load(conn).await
+    }
+
+    /// The same with their profiles and roles, by one statement.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn listing(conn: &mut Conn, slice: &Slice) -> QueryResult<Vec<Listed>> {
+        let listing = Listing {
+            page: Page::planned(conn, slice).await?,
+            profile: Option::<Profile>::as_select(),
+        };
+        listing.load(conn).await
     }
 
     /// How PostgreSQL finds the accounts of `slice`: the answer of `EXPLAIN (ANALYZE, BUFFERS)` as JSON.

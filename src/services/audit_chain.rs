@@ -44,6 +44,10 @@ pub fn mac(key: &DataKey, event: &AuditEvent) -> Vec<u8> {
     part(event.reason.as_deref());
     // Keys come sorted, so that the database may keep them in an order of its own.
     part(Some(event.details.to_string().as_bytes()));
+    if let Some(subjects) = &event.subjects {
+        let ids: Vec<u8> = subjects.iter().flat_map(|id| *id.as_bytes()).collect();
+        part(Some(&ids));
+    }
     key.mac("audit entry", &message).to_vec()
 }
 

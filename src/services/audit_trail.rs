@@ -155,6 +155,7 @@ pub async fn lines(app: &App, conn: &mut Conn, events: &[AuditEvent]) -> Result<
             "outcome": event.outcome.as_str(),
             "actorId": event.actor_id,
             "subjectId": event.subject_id,
+            "subjectIds": event.all_subjects(),
             "requestId": event.request_id,
             "ipAddress": ip,
             "userAgent": user_agent,

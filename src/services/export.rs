@@ -1,5 +1,7 @@
 //! Exporting everything that is kept about an account, as one document (GDPR articles 15 and 20).
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -35,7 +37,7 @@ pub async fn mine(app: &App, actor: &Actor) -> Result<Json> {
     let mut conn = app.db.conn().await?;
     let (document, key) = conn
         .transaction::<_, Error, _>(async |conn| {
-            let key = data_keys::ensure(app, conn, id).await?;
+            let key = Arc::new(data_keys::ensure(app, conn, id).await?);
             let entry = Entry::own(actor, AuditAction::DataExported).sealed_by(&key);
             entry.record(app, conn).await?;
             let document = export::everything(conn, id).await?;

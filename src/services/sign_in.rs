@@ -1,6 +1,8 @@
 //! The one door that every way of signing in goes through: it asks for a second factor where the account
 //! has one, and opens the session. What was proved before, others have checked.
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 use diesel_async::AsyncConnection as _;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -229,7 +231,7 @@ pub async fn finish(
         return Ok(None);
     };
     let refresh_token = PlainToken::generate(REFRESH_PREFIX);
-    let key = data_keys::ensure(app, conn, user.id).await?;
+    let key = Arc::new(data_keys::ensure(app, conn, user.id).await?);
     let id = Uuid::now_v7();
     let ip_address = sealed::seal_ip_address(&key, id, client.ip)?;
     let user_agent = client.user_agent.as_deref();

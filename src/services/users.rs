@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::auth::requester::Actor;
 use crate::error::Result;
 use crate::models::permission::SystemPermission;
+use crate::models::profile::Profile;
 use crate::models::user::User;
 use crate::models::user_page::{Position, Slice, UserFilter, UserOrderField};
 
@@ -54,6 +55,8 @@ pub struct PageRequest {
     pub limit: usize,
     /// From the end of the list instead of its beginning.
     pub backward: bool,
+    /// With [`Page::related`].
+    pub related: bool,
 }
 
 impl PageRequest {
@@ -83,10 +86,23 @@ impl PageRequest {
 pub struct Page {
     /// The accounts.
     pub users: Vec<User>,
+    /// What belongs to them, where it was asked for; in no order.
+    pub related: Vec<Related>,
     /// More match before the first.
     pub has_previous: bool,
     /// More match behind the last.
     pub has_next: bool,
+}
+
+/// What belongs to an account of a page.
+#[derive(Debug)]
+pub struct Related {
+    /// The account.
+    pub user: Uuid,
+    /// Its profile.
+    pub profile: Option<Profile>,
+    /// The ids of its roles, in no order.
+    pub roles: Vec<Uuid>,
 }
 
 /// Fetches a page of accounts.
@@ -96,7 +112,20 @@ pub struct Page {
 pub async fn page(app: &App, request: &PageRequest) -> Result<Page> {
     let slice = request.slice();
     let mut conn = app.db.conn().await?;
-    let mut users = User::page(&mut conn, &slice).await?;
+    let (mut users, related) = if request.related {
+        let listed = User::listing(&mut conn, &slice).await?.into_iter();
+        let split = listed.map(|(user, profile, roles)| {
+            let related = Related {
+                user: user.id,
+                profile,
+                roles,
+            };
+            (user, related)
+        });
+        split.unzip()
+    } else {
+        (User::page(&mut conn, &slice).await?, Vec::new())
+    };
     let more = users.len() > request.limit;
     users.truncate(request.limit);
     // A cursor stands for an account of the list, so that something lies on its other side.
@@ -105,12 +134,14 @@ pub async fn page(app: &App, request: &PageRequest) -> Result<Page> {
         users.reverse();
         Ok(Page {
             users,
+            related,
             has_previous: behind_end,
             has_next: before_start,
         })
     } else {
         Ok(Page {
             users,
+            related,
             has_previous: before_start,
             has_next: behind_end,
         })

@@ -176,6 +176,12 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("audit_events_mac_length", &["INSERT INTO audit_events (id, occurred_at, action, outcome, mac) VALUES (gen_random_uuid(), now(), 'login', 'success', 'x')"]),
     ("audit_events_position_positive", &["UPDATE audit_events SET position = 0, hash = decode(repeat('34', 32), 'hex')"]),
     ("audit_events_hash_length", &["UPDATE audit_events SET position = 1, hash = 'x'"]),
+    ("audit_events_subjects_several", &[
+        "INSERT INTO audit_events (id, occurred_at, mac, action, outcome, subject_id, subjects) VALUES (gen_random_uuid(), now(), decode(repeat('31', 32), 'hex'), 'login', 'success', NULL, ARRAY[gen_random_uuid()])",
+        "INSERT INTO audit_events (id, occurred_at, mac, action, outcome, subject_id, subjects) VALUES (gen_random_uuid(), now(), decode(repeat('31', 32), 'hex'), 'login', 'success', gen_random_uuid(), ARRAY[gen_random_uuid(), gen_random_uuid()])",
+        "INSERT INTO audit_events (id, occurred_at, mac, action, outcome, subject_id, subjects) VALUES (gen_random_uuid(), now(), decode(repeat('31', 32), 'hex'), 'login', 'success', NULL, ARRAY[gen_random_uuid(), NULL])",
+        "INSERT INTO audit_events (id, occurred_at, mac, action, outcome, subject_id, subjects) VALUES (gen_random_uuid(), now(), decode(repeat('31', 32), 'hex'), 'login', 'success', NULL, ARRAY(SELECT gen_random_uuid() FROM generate_series(1, 101)))",
+    ]),
     ("audit_events_sealed_whole", &["UPDATE audit_events SET position = 1"]),
     ("audit_events_append_only", &[
         "UPDATE audit_events SET action = 'logout'",

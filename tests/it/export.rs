@@ -50,6 +50,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "audit_events.subject_id",
         "shown as onYou: others are named by nothing",
     ),
+    (
+        "audit_events.subjects",
+        "shown as onYou: others are named by nothing",
+    ),
     ("data_keys", "a secret"),
     ("installation_keys", "of the installation"),
     ("jobs.account_id", "the account, of queuedEvents"),

@@ -29,6 +29,12 @@ const LAYERS: &[Layer] = &[
         ours: &[],
         crates: &["axum"],
     },
+    Layer {
+        paths: &["together.rs"],
+        only: Some(&["error"]),
+        ours: &[],
+        crates: &["axum", "diesel", "diesel_async"],
+    },
     // The data folder hangs on who runs the server; that question is all that config asks.
     Layer {
         paths: &["config"],

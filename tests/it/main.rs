@@ -7,6 +7,7 @@ mod access_token;
 mod account_status;
 mod administration;
 mod api_doc;
+mod at_hand;
 mod audit;
 mod cleaning;
 mod cli;

@@ -171,7 +171,7 @@ async fn schema_rs_is_fresh() {
             SELECT format('%s.%s %s %s', table_name, row_number() OVER (PARTITION BY table_name ORDER BY ordinal_position), column_name,
                 CASE is_nullable WHEN 'YES' THEN format('Nullable<%s>', name) ELSE name END) AS line
             FROM information_schema.columns, LATERAL (SELECT CASE udt_name
-                WHEN '_text' THEN 'Array<Text>' WHEN '_bytea' THEN 'Array<Bytea>' ELSE initcap(udt_name) END) AS names (name)
+                WHEN '_text' THEN 'Array<Text>' WHEN '_bytea' THEN 'Array<Bytea>' WHEN '_uuid' THEN 'Array<Uuid>' ELSE initcap(udt_name) END) AS names (name)
             WHERE table_schema = 'public' AND table_name <> '__diesel_schema_migrations'
         ) AS lines";
     let columns = db.text(columns).await;

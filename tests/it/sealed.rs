@@ -112,8 +112,8 @@ async fn opening_costs_one_statement_however_many_accounts() {
     for name in ["ada", "bob", "cora"] {
         write(&app.user(name).await, DAY, GOAL).await;
     }
-    // Their own rights are known from here on.
-    moderator.ask("{ me { id } }").await;
+    // Their own rights and key are known from here on.
+    moderator.ask("{ users { nodes { fullName } } }").await;
     let (without, _) = app
         .statements(
             moderator.ask("{ users(first: 100) { nodes { lastLoginAt profile { bio } } } }"),

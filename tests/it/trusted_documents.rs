@@ -311,9 +311,9 @@ fn what_cannot_be_run_is_named_before_anything_is_served() {
     );
     for part in [
         "7 trusted documents",
-        "five: line 1, column 43: `filter.isActve`: UserFilter has no such field.",
-        "six: line 1, column 69: `filter.createdAt.since`: DateTimeRange has no such field.",
-        "seven: line 1, column 52: `input.newPassword`: expected String!.",
+        "five: line 1, column 43: Invalid value for argument `filter.isActve`: UserFilter has no such field.",
+        "six: line 1, column 69: Invalid value for argument `filter.createdAt.since`: DateTimeRange has no such field.",
+        "seven: line 1, column 52: Invalid value for argument `input.newPassword`: expected String!.",
         "one: line 1, column 16",
         "two: ",
         "three: line 1",

@@ -383,7 +383,7 @@ async fn many_accounts_show_their_second_factor_by_one_statement() {
     admin.ask(list).await;
     let (statements, answer) = app.statements(admin.ask(list)).await;
     assert_eq!(
-        statements, 4,
+        statements, 3,
         "the page, all states, and what is written down of it"
     );
     assert_eq!(

@@ -160,6 +160,7 @@ const ORDERS: [(&str, UserOrderField); 4] = [
 /// The first hundred.
 fn first(filter: UserFilter, field: UserOrderField, descending: bool) -> PageRequest {
     PageRequest {
+        related: false,
         filter,
         field,
         descending,

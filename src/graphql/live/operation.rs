@@ -58,7 +58,10 @@ impl Operation {
     ///
     /// # Errors
     /// Why it does not.
-    pub(super) async fn begin(holder: &Arc<Holder>, prepared: Prepared) -> Result<Self, Outcome> {
+    pub(super) async fn begin(
+        holder: &Arc<Holder>,
+        mut prepared: Prepared,
+    ) -> Result<Self, Outcome> {
         let field = root_field(prepared.operation())
             .ok_or_else(|| {
                 let message = "A subscription has one field, without a fragment around it or directives on it.";
@@ -72,8 +75,8 @@ impl Operation {
             }
             admitted => admitted?,
         };
-        let trusted = prepared.trusted_by(holder.app(), &requester);
-        trusted.map_err(|refused| holder.failed(refused.code, &refused.message))?;
+        let sent = prepared.sent_by(holder.app(), &holder.asking.api, &requester);
+        sent.map_err(|refused| holder.failed(refused.code, &refused.message))?;
         let begun = Arc::new(Mutex::new(None));
         let step = Step::Begin(Arc::clone(&begun));
         let response = run(holder, &prepared, requester.clone(), step, None).await?;
@@ -273,9 +276,6 @@ async fn run(
     let turns = Turns::default();
     // An event is told because something has changed: nothing that is remembered will do.
     let loaders = Loaders::new(app, &turns, false, None);
-    if let Some(actor) = requester.signed_in() {
-        loaders.prime(actor).await;
-    }
     let client = holder.asking.client.clone();
     let mut request = prepared
         .clone()

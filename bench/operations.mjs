@@ -89,10 +89,10 @@ const pageByRoleIds = `SELECT u.id, u.email, p.bio, p.timezone, ARRAY(SELECT ur.
 FROM users u LEFT JOIN profiles p ON p.user_id = u.id ORDER BY u.created_at DESC, u.id DESC LIMIT 100;
 `;
 
-// What Cardea writes for each page of other people's data: an entry of the audit trail for each account.
-const pageEntries = `INSERT INTO audit_events (id, occurred_at, action, outcome, actor_id, subject_id, request_id, client, details, mac)
-SELECT gen_random_uuid(), now(), 'personal_data_read', 'success', :account, u.id, md5(random()::text),
-  decode(repeat('ab', 77), 'hex'), '{"fields": ["email", "profile", "roles"]}', sha256(u.id::text::bytea)
+// What Cardea writes for each page of other people's data: an entry of the audit trail that names its accounts.
+const pageEntry = `INSERT INTO audit_events (id, occurred_at, action, outcome, actor_id, request_id, client, details, mac, subjects)
+SELECT gen_random_uuid(), now(), 'personal_data_read', 'success', :account, md5(random()::text),
+  decode(repeat('ab', 77), 'hex'), '{"fields": ["email", "profile", "roles"]}', sha256(random()::text::bytea), array_agg(u.id ORDER BY u.id)
 FROM (SELECT id FROM users ORDER BY created_at DESC, id DESC LIMIT 100) u;
 `;
 
@@ -144,7 +144,7 @@ export const scripts = {
   page: {
     pgbench: page,
     'pgbench, role ids': pageByRoleIds,
-    'pgbench, audited': `${chooseAccount}BEGIN;\n${page}${pageEntries}COMMIT;\n`,
+    'pgbench, audited': `${chooseAccount}BEGIN;\n${page}${pageEntry}COMMIT;\n`,
   },
   updateProfile: { pgbench: chooseAccount + updateProfile },
   refreshToken: { pgbench: refreshToken },

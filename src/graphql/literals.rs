@@ -8,6 +8,8 @@ use async_graphql::registry::{MetaType, MetaTypeName, Registry};
 use async_graphql::{Positioned, ServerError};
 use async_graphql_value::Value;
 
+use crate::graphql::variables::is_compulsory;
+
 /// Whether every value fits its type, wherever variables stand in it.
 ///
 /// # Errors
@@ -109,8 +111,7 @@ fn fits(registry: &Registry, of_type: &str, value: &Value, place: &str) -> Resul
                     fits(registry, &field.ty, value, &format!("{place}.{key}"))?;
                 }
                 let missing = input_fields.values().find(|field| {
-                    let compulsory = field.ty.ends_with('!') && field.default_value.is_none();
-                    compulsory && !*oneof && !given.contains_key(field.name.as_str())
+                    is_compulsory(field) && !*oneof && !given.contains_key(field.name.as_str())
                 });
                 match missing {
                     Some(field) => Err(format!("`{place}.{}`: expected {}.", field.name, field.ty)),

@@ -88,6 +88,7 @@ fn fits(registry: &Registry, of_type: &str, value: &Value, place: &str) -> Resul
     }
 }
 
-fn is_compulsory(field: &MetaInputValue) -> bool {
+/// Whether an input object without the field is none of its type.
+pub(super) fn is_compulsory(field: &MetaInputValue) -> bool {
     field.ty.ends_with('!') && field.default_value.is_none()
 }

@@ -6,6 +6,7 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use crate::db::Conn;
+use crate::models::kept::KeptExt as _;
 use crate::scalar::DateTime;
 
 #[derive(QueryableByName)]
@@ -41,6 +42,7 @@ pub async fn note(
     .bind::<Binary, _>(&device[..])
     .bind::<Binary, _>(&network[..])
     .bind::<Timestamptz, _>(now)
+    .kept()
     .get_result(conn)
     .await?;
     Ok(noted.is_new)

@@ -13,6 +13,7 @@ pub mod export;
 pub mod identity;
 pub mod import_request;
 pub mod job;
+pub mod kept;
 pub mod known_device;
 pub mod login_event;
 pub mod oauth_state;

@@ -6,6 +6,7 @@ use diesel::sql_types::{Array, Binary, Double, Integer, Nullable, Timestamptz};
 use diesel_async::RunQueryDsl;
 
 use crate::db::Conn;
+use crate::models::kept::KeptExt as _;
 use crate::scalar::DateTime;
 use crate::schema::rate_limits;
 
@@ -87,6 +88,7 @@ pub async fn take(
     .bind::<Double, _>(interval_secs)
     .bind::<Double, _>(interval_secs * f64::from(budget.burst))
     .bind::<Nullable<Binary>, _>(subject.map(|subject| &subject[..]))
+    .kept()
     .get_result(conn)
     .await?;
     Ok(taken.wait())
@@ -130,6 +132,7 @@ pub async fn take_delayed(
     .bind::<Double, _>(delay.longest.as_seconds_f64())
     .bind::<Double, _>(delay.forget.as_seconds_f64())
     .bind::<Binary, _>(&subject[..])
+    .kept()
     .get_result(conn)
     .await?;
     Ok(taken.wait())
@@ -175,6 +178,7 @@ async fn forget_where(conn: &mut Conn, column: &str, values: &[&[u8]]) -> QueryR
          )"
     ))
     .bind::<Array<Binary>, _>(values)
+    .kept()
     .execute(conn)
     .await
     .map(drop)

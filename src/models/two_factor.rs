@@ -6,6 +6,7 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use crate::db::Conn;
+use crate::models::kept::KeptExt as _;
 use crate::scalar::DateTime;
 use crate::schema::{recovery_codes, two_factor_secrets};
 
@@ -70,7 +71,7 @@ impl TwoFactorState {
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn by_users(conn: &mut Conn, users: &[Uuid]) -> QueryResult<Vec<Self>> {
+    pub async fn by_users(conn: &Conn, users: &[Uuid]) -> QueryResult<Vec<Self>> {
         diesel::sql_query(
             "SELECT user_id, \
              (SELECT confirmed_at FROM two_factor_secrets AS secret \
@@ -83,7 +84,8 @@ impl TwoFactorState {
              FROM unnest($1) AS asked (user_id)",
         )
         .bind::<sql_types::Array<sql_types::Uuid>, _>(users)
-        .load(conn)
+        .kept()
+        .load(&mut &*conn)
         .await
     }
 

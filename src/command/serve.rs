@@ -30,6 +30,9 @@ pub(super) async fn serve(mut config: Config) -> anyhow::Result<()> {
     config.listen = listener.local_addr()?;
     // From here on a signal ends the server in order, wherever it is.
     let mut told_to_stop = pin!(told_to_stop()?);
+    // Meanwhile: it takes as long as everything that the database is asked.
+    let settings = config.clone();
+    let api = tokio::task::spawn_blocking(move || http::api(&settings));
     let database = Database::open(&config).await?;
     let served = async {
         tokio::select! {
@@ -46,7 +49,7 @@ pub(super) async fn serve(mut config: Config) -> anyhow::Result<()> {
         if let Err(error) = audit_chain::make_months(&app).await {
             tracing::warn!(error = ?error, "The months of the audit trail could not be made");
         }
-        let router = http::router(app.clone())?;
+        let router = http::routes(app.clone(), api.await??);
         listener::start(&app);
         schedule::start(&app);
         // Before anything can change.

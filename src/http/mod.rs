@@ -23,6 +23,12 @@ use crate::graphql::{Api, handler};
 /// # Errors
 /// If the schema is not sound, or a trusted document does not fit it.
 pub fn router(app: App) -> anyhow::Result<Router> {
+    let api = api(&app.config)?;
+    Ok(routes(app, api))
+}
+
+/// The same with a schema that was built before.
+pub fn routes(app: App, api: Api) -> Router {
     let graphql = get(handler::graphql).post(handler::graphql);
     let cors = middleware::from_fn_with_state(app.clone(), cors::cors);
     let mut routes = Router::new()
@@ -36,11 +42,10 @@ pub fn router(app: App) -> anyhow::Result<Router> {
     if app.mailer.inbox().is_some() {
         routes = routes.merge(inbox::routes());
     }
-    let api = api(&app.config)?;
-    Ok(routes
+    routes
         .layer(Extension(api))
         .layer(middleware::from_fn_with_state(app.clone(), layers::request))
-        .with_state(app))
+        .with_state(app)
 }
 
 /// The schema as the settings have it, with the documents that they trust.

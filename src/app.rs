@@ -78,6 +78,16 @@ pub struct Parts {
     key_search: Arc<KeySearch>,
 }
 
+/// The keys of an installation.
+pub struct Secrets {
+    /// Sign and verify access tokens.
+    pub access_tokens: KeySet,
+    /// Wrap the keys of what is sealed.
+    pub master: MasterKeys,
+    /// Chains the audit trail.
+    pub audit: DataKey,
+}
+
 /// Takes turns at reading the keys.
 #[derive(Default)]
 struct KeySearch {
@@ -101,6 +111,27 @@ impl App {
     /// # Errors
     /// If the database cannot be reached or its schema is not up to date, or a setting cannot hold.
     pub async fn new(config: Config, db: Db, clock: Clock) -> anyhow::Result<Self> {
+        let access_tokens = load_keys(&config, &db, &clock).await?;
+        let master = load_master_keys(&config, &db).await?;
+        let audit = load_audit_key(&master, &db, &clock).await?;
+        let secrets = Secrets {
+            access_tokens,
+            master,
+            audit,
+        };
+        Self::assemble(config, db, clock, secrets)
+    }
+
+    /// Puts the values together without asking anybody.
+    ///
+    /// # Errors
+    /// If a setting cannot hold.
+    pub fn assemble(
+        config: Config,
+        db: Db,
+        clock: Clock,
+        secrets: Secrets,
+    ) -> anyhow::Result<Self> {
         let password = &config.password;
         let threads = password
             .threads
@@ -115,9 +146,6 @@ impl App {
             let (name, origins) = (&config.product_name, config.webauthn_origins());
             RelyingParty::new(&id, name, &origins).map(Arc::new)
         });
-        let keys = load_keys(&config, &db, &clock).await?;
-        let master_keys = load_master_keys(&config, &db).await?;
-        let audit_key = load_audit_key(&master_keys, &db, &clock).await?;
         let mailer = if config.inbox() {
             Mailer::Inbox(Inbox::default())
         } else if let Some(smtp) = Smtp::new(&config)? {
@@ -137,9 +165,9 @@ impl App {
             db,
             passwords,
             passkeys,
-            keys,
-            master_keys: Arc::new(master_keys),
-            audit_key: Arc::new(audit_key),
+            keys: secrets.access_tokens,
+            master_keys: Arc::new(secrets.master),
+            audit_key: Arc::new(secrets.audit),
             access: AccessCache::default(),
             live,
             mailer,

@@ -103,7 +103,9 @@ impl From<diesel::result::Error> for Error {
         use diesel::result::Error::DatabaseError;
         match cause {
             DatabaseError(
-                DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::ReadOnlyTransaction,
+                DatabaseErrorKind::ClosedConnection
+                | DatabaseErrorKind::ReadOnlyTransaction
+                | DatabaseErrorKind::UnableToSendCommand,
                 _,
             ) => {
                 tracing::warn!(error = %cause, "The database connection cannot serve: {cause}");

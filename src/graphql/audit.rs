@@ -5,9 +5,10 @@ use futures_util::future::try_join_all;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
+use crate::graphql::activity::ActivityOf;
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::directive::{list_size, page_arguments, requires_permission};
-use crate::graphql::loader::{ActivityOf, DataKeyOf, UserById};
+use crate::graphql::loader::{DataKeyOf, UserById};
 use crate::graphql::node::Kind;
 use crate::graphql::page::{self, DateTimeRange, PageArguments, PageInfo};
 use crate::models::audit_event::{

@@ -30,6 +30,7 @@ use crate::graphql::context::{Caller, Executed, RequestId};
 use crate::graphql::cookie::Cookies;
 use crate::graphql::document;
 use crate::graphql::error::{Code, INTERNAL};
+use crate::graphql::known::Known;
 use crate::graphql::live::stream::Cut;
 use crate::graphql::live::{Asking, socket, stream};
 use crate::graphql::loader::Loaders;
@@ -153,7 +154,10 @@ async fn answer(
     let executed = Executed::default();
     let turns = Turns::default();
     let actor = caller.requester().signed_in();
-    let loaders = Loaders::new(app, &turns, kind == OperationType::Query, actor);
+    let mut loaders = Loaders::new(app, &turns, kind == OperationType::Query, actor);
+    if let Some(known) = parts.extensions.get::<Known>() {
+        loaders.know_all(known).await;
+    }
     let request = prepared
         .into_request(app)
         .data(caller)

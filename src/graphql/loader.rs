@@ -12,7 +12,10 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::auth::requester::Actor;
 use crate::crypto::seal::DataKey;
+use crate::db::Reading;
 use crate::error::{Error, Result};
+use crate::graphql::activity::ActivityOf;
+use crate::graphql::known::Known;
 use crate::graphql::turn::Turns;
 use crate::models::audit_event::AuditEvent;
 use crate::models::background::Background;
@@ -31,12 +34,18 @@ use crate::scalar::DateTime;
 use crate::services::users::Related;
 use crate::services::{data_keys, roles};
 
+/// Most keys that are looked up on a connection that others wait for, too.
+const MOST_SHARED: usize = 16;
+
 /// The loaders of one request.
-pub struct Loaders(DataLoader<Database, HashMapCache>);
+pub struct Loaders(
+    pub(super) DataLoader<Database, HashMapCache>,
+    pub(super) Option<Known>,
+);
 
 /// What the loaders load from.
 pub struct Database {
-    app: App,
+    pub(super) app: App,
     /// Nothing changes meanwhile: what this server remembers will do.
     read_only: bool,
     /// Who asks.
@@ -54,12 +63,8 @@ impl Loaders {
             read_only,
             caller: caller.cloned(),
         };
-        Self(DataLoader::with_cache(
-            database,
-            turns.clone(),
-            turns.clone(),
-            cache,
-        ))
+        let loader = DataLoader::with_cache(database, turns.clone(), turns.clone(), cache);
+        Self(loader, None)
     }
 
     /// The roles that an account holds, by name; those of the caller are known already.
@@ -186,13 +191,13 @@ impl Loaders {
 /// have at most one value for a key, `many` a list.
 macro_rules! relation {
     ($(#[$doc:meta])* one $key:ident -> $value:ty, $id:ident, |$conn:ident, $ids:ident, $now:ident| $query:expr) => {
-        relation!(@key $(#[$doc])* $key, $value, |$conn, $ids, $now| {
+        relation!(@reading $(#[$doc])* $key, $value, |$conn, $ids, $now| {
             let rows: Vec<$value> = $query;
             rows.into_iter().map(|row| ($key(row.$id), row)).collect()
         });
     };
     ($(#[$doc:meta])* many $key:ident -> $value:ty, |$conn:ident, $ids:ident, $now:ident| $query:expr) => {
-        relation!(@key $(#[$doc])* $key, Vec<$value>, |$conn, $ids, $now| {
+        relation!(@reading $(#[$doc])* $key, Vec<$value>, |$conn, $ids, $now| {
             let rows: Vec<(Uuid, $value)> = $query;
             let mut lists: HashMap<$key, Vec<$value>> = HashMap::new();
             for (id, value) in rows {
@@ -201,7 +206,7 @@ macro_rules! relation {
             lists
         });
     };
-    (@key $(#[$doc:meta])* $key:ident, $value:ty, |$conn:ident, $ids:ident, $now:ident| $load:expr) => {
+    (@$from:ident $(#[$doc:meta])* $key:ident, $value:ty, |$conn:ident, $ids:ident, $now:ident| $load:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub struct $key(pub Uuid);
@@ -215,7 +220,7 @@ macro_rules! relation {
                 // Sorted, so that equal batches are equal statements in the database's log.
                 $ids.sort_unstable();
                 let $now: DateTime = self.app.now();
-                let $conn = &mut *self.app.db.conn().await?;
+                let $conn = &*self.$from(keys.len()).await?;
                 Ok($load)
             }
         }
@@ -223,15 +228,20 @@ macro_rules! relation {
 }
 
 relation! {
+    // Looks into every month.
+    @conn
     /// An entry of the audit trail by its id.
-    one AuditEventById -> AuditEvent, id, |conn, ids, _now| AuditEvent::by_ids(conn, &ids).await?
+    AuditEventById, AuditEvent, |conn, ids, _now| {
+        let found = AuditEvent::by_ids(conn, &ids).await?.into_iter();
+        found.map(|event| (AuditEventById(event.id), event)).collect()
+    }
 }
 relation! {
     /// An account by its id.
     one UserById -> User, id, |conn, ids, _now| User::by_ids(conn, &ids).await?
 }
 relation! {
-    @key
+    @reading
     /// An account by its id, with its profile.
     UserWithProfile, (User, Option<Profile>), |conn, ids, _now| {
         let found = User::with_profiles(conn, &ids).await?.into_iter();
@@ -300,7 +310,7 @@ relation! {
     }
 }
 relation! {
-    @key
+    @conn
     /// How many accounts hold a role. Also told where nobody does, because nothing would be asked for again.
     MemberCountOf, i64, |conn, ids, _now| {
         let counts: HashMap<_, _> = Role::count_members(conn, &ids).await?.into_iter().collect();
@@ -347,7 +357,7 @@ impl Loader<RolesOf> for Database {
             }
         }
         let mut lists: HashMap<_, Vec<_>> = HashMap::new();
-        let conn = &mut *self.app.db.conn().await?;
+        let conn = &*self.reading(users.len()).await?;
         for (user, role) in Role::by_users(conn, &users).await? {
             lists.entry(RolesOf(user)).or_default().push(Arc::new(role));
         }
@@ -356,6 +366,21 @@ impl Loader<RolesOf> for Database {
 }
 
 impl Database {
+    /// A connection for one statement that looks up so many things. Queries that come by HTTP share one: they are
+    /// polled until they end, whereas a socket may rest half-way while it sends something else.
+    async fn reading(&self, keys: usize) -> Result<Reading> {
+        if self.read_only && keys <= MOST_SHARED {
+            self.app.db.reading().await
+        } else {
+            self.conn(keys).await
+        }
+    }
+
+    /// The same, where it may take its time.
+    async fn conn(&self, _keys: usize) -> Result<Reading> {
+        Ok(self.app.db.conn().await?.into())
+    }
+
     /// Whether what is remembered will do. Where notifications do not arrive, nothing is: no reading everything then.
     fn remembers(&self) -> bool {
         self.read_only && self.app.access.is_believed()
@@ -381,7 +406,7 @@ impl Database {
             held.insert(*user, actor.roles().to_vec());
             return Ok(held);
         }
-        let conn = &mut *self.app.db.conn().await?;
+        let conn = &*self.reading(users.len()).await?;
         for (user, role) in Role::ids_by_users(conn, users).await? {
             held.entry(user).or_default().push(role);
         }
@@ -414,7 +439,7 @@ impl Loader<PermissionsOfRole> for Database {
             }
         }
         let mut lists: HashMap<_, Vec<_>> = HashMap::new();
-        let conn = &mut *self.app.db.conn().await?;
+        let conn = &*self.reading(ids.len()).await?;
         for (role, permission) in Permission::by_roles(conn, &ids).await? {
             let list = lists.entry(PermissionsOfRole(role)).or_default();
             list.push(Arc::new(permission));
@@ -433,50 +458,11 @@ impl Loader<DataKeyOf> for Database {
 
     async fn load(&self, keys: &[DataKeyOf]) -> Result<HashMap<DataKeyOf, Arc<DataKey>>> {
         let users: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
-        let conn = &mut *self.app.db.conn().await?;
+        let conn = &*self.reading(users.len()).await?;
         let found = data_keys::of(&self.app, conn, &users).await?;
         Ok(found
             .into_iter()
             .map(|(user, key)| (DataKeyOf(user), key))
             .collect())
-    }
-}
-
-/// A page at the beginning or the end of what happened to an account, with one entry more than asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ActivityOf {
-    /// The account.
-    pub user: Uuid,
-    /// Most entries of the page.
-    pub limit: usize,
-    /// From the end of the list: the oldest entries.
-    pub backward: bool,
-}
-
-impl Loader<ActivityOf> for Database {
-    type Value = Vec<AuditEvent>;
-    type Error = Error;
-
-    async fn load(&self, keys: &[ActivityOf]) -> Result<HashMap<ActivityOf, Vec<AuditEvent>>> {
-        // Pages of the same form come in one statement; a list has pages of one form.
-        let mut forms: HashMap<(usize, bool), Vec<Uuid>> = HashMap::new();
-        for key in keys {
-            let form = (key.limit, key.backward);
-            forms.entry(form).or_default().push(key.user);
-        }
-        let conn = &mut *self.app.db.conn().await?;
-        let mut pages: HashMap<ActivityOf, Vec<AuditEvent>> = HashMap::new();
-        for ((limit, backward), users) in forms {
-            let most = i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1;
-            for (user, event) in AuditEvent::ends(conn, &users, !backward, most).await? {
-                let key = ActivityOf {
-                    user,
-                    limit,
-                    backward,
-                };
-                pages.entry(key).or_default().push(event);
-            }
-        }
-        Ok(pages)
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod account;
+mod activity;
 pub mod at_hand;
 pub mod audit;
 pub mod context;
@@ -19,6 +20,7 @@ pub mod federation;
 pub mod handler;
 pub mod identity;
 pub mod import;
+pub mod known;
 mod literals;
 pub mod live;
 pub mod loader;

@@ -180,7 +180,7 @@ pub async fn connection(
         backward,
         related: shows(ctx, "profile") || shows(ctx, "roles"),
     };
-    let mut page = users::page(ctx.app(), &request).await?;
+    let mut page = ctx.loaders().page(&request).await?;
     let related = std::mem::take(&mut page.related);
     ctx.loaders().know(related).await;
     Ok(UserConnection {

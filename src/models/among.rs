@@ -96,15 +96,17 @@ pub fn fixed(query: &impl QueryFragment<Pg>, column: &str) -> String {
     let mut builder = PgQueryBuilder::default();
     let written = query.to_sql(&mut builder, &Pg);
     written.expect("it has neither values nor options");
-    format!(
-        "{} WHERE {column} = ANY(ARRAY(SELECT unnest(",
-        builder.finish()
-    )
+    format!("{} WHERE {column} = ", builder.finish())
 }
 
 impl<S> QueryFragment<Pg> for Fixed<'_, S> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql(self.text);
+        // One alone is what most requests ask for, and needs no subquery for its plan to be kept.
+        if let [id] = self.ids {
+            return out.push_bind_param::<SqlUuid, _>(id);
+        }
+        out.push_sql("ANY(ARRAY(SELECT unnest(");
         out.push_bind_param::<Array<SqlUuid>, _>(&self.ids)?;
         out.push_sql(")))");
         Ok(())

@@ -1,7 +1,11 @@
 //! The table `audit_events`: what was done, by whom, to whom. Appended only; the database refuses the rest.
 
+use std::collections::HashMap;
+use std::ops::Range;
+
+use chrono::TimeDelta;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -148,6 +152,20 @@ struct About {
     event: AuditEvent,
 }
 
+/// All of time in three pieces: a month and a year back from `at`, or ahead of it, and the rest.
+fn spans(back: bool, at: DateTime) -> [Range<DateTime>; 3] {
+    // No clock that is merely wrong tells such instants.
+    let least = DateTime(chrono::DateTime::UNIX_EPOCH);
+    let most = DateTime(*least + TimeDelta::days(366 * 8000));
+    let by = |days: i64| TimeDelta::days(if back { -days } else { days });
+    let [month, year] = [31, 366].map(|days| DateTime(*at + by(days)));
+    if back {
+        [month..most, year..month, least..year]
+    } else {
+        [least..month, month..year, year..most]
+    }
+}
+
 /// Which entries; all conditions must hold.
 #[derive(Clone, Debug, Default)]
 #[expect(missing_docs, reason = "each is a column")]
@@ -215,10 +233,10 @@ impl AuditEvent {
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn by_ids(conn: &mut Conn, ids: &[Uuid]) -> QueryResult<Vec<Self>> {
+    pub async fn by_ids(conn: &Conn, ids: &[Uuid]) -> QueryResult<Vec<Self>> {
         Self::query()
             .filter(audit_events::id.among(ids))
-            .load(conn)
+            .load(&mut &*conn)
             .await
     }
 
@@ -228,30 +246,67 @@ impl AuditEvent {
     /// # Errors
     /// If the database cannot answer.
     pub async fn ends(
-        conn: &mut Conn,
-        subjects: &[Uuid],
+        conn: &Conn,
+        accounts: &[Uuid],
         newest: bool,
-        limit: i64,
+        limit: usize,
+        now: DateTime,
     ) -> QueryResult<Vec<(Uuid, Self)>> {
-        let direction = if newest { "DESC" } else { "ASC" };
-        let order = format!("ORDER BY occurred_at {direction}, id {direction}");
-        // Those about several accounts are gathered before they are put in order: no index has both.
-        let found: Vec<About> = diesel::sql_query(format!(
+        let order = if newest { "DESC" } else { "ASC" };
+        let order = format!("ORDER BY occurred_at {order}, id {order} LIMIT {limit}");
+        let alone = format!(
+            "SELECT one.id AS about, events.* FROM unnest($1) AS one (id) CROSS JOIN LATERAL ( \
+                 SELECT * FROM audit_events WHERE subject_id = one.id {order} \
+             ) AS events"
+        );
+        let alone = diesel::sql_query(alone).bind::<Array<SqlUuid>, _>(accounts);
+        let mut found: Vec<About> = alone.load(&mut &*conn).await?;
+        let first = found.iter().map(|about| about.event.occurred_at).min();
+        // No index has those about several accounts in order: they are gathered. Who is in a list that somebody keeps
+        // open is named by thousands a month; so it is looked no further back than needed, and in spans that grow. The
+        // fence keeps the planner from reading the whole span in order where it expects to find enough of them soon.
+        let several = format!(
             "SELECT one.id AS about, events.* FROM unnest($1) AS one (id) CROSS JOIN LATERAL ( \
                  SELECT * FROM ( \
-                     (SELECT * FROM audit_events WHERE subject_id = one.id {order} LIMIT $2) \
-                     UNION ALL (SELECT * FROM audit_events WHERE subjects @> ARRAY[one.id] OFFSET 0) \
-                 ) AS found {order} LIMIT $2 \
-             ) AS events {order}"
-        ))
-        .bind::<Array<SqlUuid>, _>(subjects)
-        .bind::<BigInt, _>(limit)
-        .load(conn)
-        .await?;
-        Ok(found
-            .into_iter()
-            .map(|found| (found.about, found.event))
-            .collect())
+                     SELECT * FROM audit_events \
+                     WHERE subjects @> ARRAY[one.id] AND occurred_at >= $2 AND occurred_at < $3 OFFSET 0 \
+                 ) AS gathered {order} \
+             ) AS events"
+        );
+        let mut missing = accounts.to_vec();
+        for span in spans(newest, if newest { now } else { first.unwrap_or(now) }) {
+            let several = diesel::sql_query(&several)
+                .bind::<Array<SqlUuid>, _>(&missing)
+                .bind::<Timestamptz, _>(span.start)
+                .bind::<Timestamptz, _>(span.end);
+            found.extend(several.load::<About>(&mut &*conn).await?);
+            let seen = |event: &Self| {
+                if newest {
+                    event.occurred_at >= span.start
+                } else {
+                    event.occurred_at < span.end
+                }
+            };
+            missing.retain(|account| {
+                let theirs = found.iter().filter(|about| about.about == *account);
+                theirs.filter(|about| seen(&about.event)).count() < limit
+            });
+            if missing.is_empty() {
+                break;
+            }
+        }
+        found.sort_unstable_by_key(|about| (about.event.occurred_at, about.event.id));
+        if newest {
+            found.reverse();
+        }
+        let mut counts: HashMap<Uuid, usize> = HashMap::new();
+        found.retain(|about| {
+            let count = counts.entry(about.about).or_default();
+            *count += 1;
+            *count <= limit
+        });
+        let found = found.into_iter();
+        Ok(found.map(|found| (found.about, found.event)).collect())
     }
 
     /// At most `limit` entries that match, younger than `older` and older than `younger`; the newest first with

@@ -43,10 +43,10 @@ impl WrappedKey {
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn by_users(conn: &mut Conn, users: &[Uuid]) -> QueryResult<Vec<Self>> {
+    pub async fn by_users(conn: &Conn, users: &[Uuid]) -> QueryResult<Vec<Self>> {
         Self::query()
             .filter(data_keys::user_id.among(users))
-            .load(conn)
+            .load(&mut &*conn)
             .await
     }
 

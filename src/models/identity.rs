@@ -98,11 +98,11 @@ impl Identity {
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn by_users(conn: &mut Conn, users: &[Uuid]) -> QueryResult<Vec<Self>> {
+    pub async fn by_users(conn: &Conn, users: &[Uuid]) -> QueryResult<Vec<Self>> {
         Self::query()
             .filter(identities::user_id.among(users))
             .order((identities::linked_at, identities::id))
-            .load(conn)
+            .load(&mut &*conn)
             .await
     }
 
@@ -110,10 +110,10 @@ impl Identity {
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn by_ids(conn: &mut Conn, ids: &[Uuid]) -> QueryResult<Vec<Self>> {
+    pub async fn by_ids(conn: &Conn, ids: &[Uuid]) -> QueryResult<Vec<Self>> {
         Self::query()
             .filter(identities::id.among(ids))
-            .load(conn)
+            .load(&mut &*conn)
             .await
     }
 

@@ -70,11 +70,11 @@ impl Passkey {
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn by_users(conn: &mut Conn, users: &[Uuid]) -> QueryResult<Vec<Self>> {
+    pub async fn by_users(conn: &Conn, users: &[Uuid]) -> QueryResult<Vec<Self>> {
         Self::query()
             .filter(passkeys::user_id.among(users))
             .order((passkeys::created_at, passkeys::id))
-            .load(conn)
+            .load(&mut &*conn)
             .await
     }
 
@@ -82,10 +82,10 @@ impl Passkey {
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn by_ids(conn: &mut Conn, ids: &[Uuid]) -> QueryResult<Vec<Self>> {
+    pub async fn by_ids(conn: &Conn, ids: &[Uuid]) -> QueryResult<Vec<Self>> {
         Self::query()
             .filter(passkeys::id.among(ids))
-            .load(conn)
+            .load(&mut &*conn)
             .await
     }
 

@@ -69,10 +69,10 @@ impl Permission {
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn by_ids(conn: &mut Conn, ids: &[Uuid]) -> QueryResult<Vec<Self>> {
+    pub async fn by_ids(conn: &Conn, ids: &[Uuid]) -> QueryResult<Vec<Self>> {
         Self::query()
             .filter(permissions::id.among(ids))
-            .load(conn)
+            .load(&mut &*conn)
             .await
     }
 
@@ -80,13 +80,13 @@ impl Permission {
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn by_roles(conn: &mut Conn, roles: &[Uuid]) -> QueryResult<Vec<(Uuid, Self)>> {
+    pub async fn by_roles(conn: &Conn, roles: &[Uuid]) -> QueryResult<Vec<(Uuid, Self)>> {
         role_permissions::table
             .inner_join(permissions::table)
             .filter(role_permissions::role_id.among(roles))
             .order(permissions::name)
             .select((role_permissions::role_id, Self::as_select()))
-            .load(conn)
+            .load(&mut &*conn)
             .await
     }
 
@@ -94,10 +94,7 @@ impl Permission {
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn names_by_users(
-        conn: &mut Conn,
-        users: &[Uuid],
-    ) -> QueryResult<Vec<(Uuid, String)>> {
+    pub async fn names_by_users(conn: &Conn, users: &[Uuid]) -> QueryResult<Vec<(Uuid, String)>> {
         user_roles::table
             .inner_join(
                 role_permissions::table.on(role_permissions::role_id.eq(user_roles::role_id)),
@@ -107,7 +104,7 @@ impl Permission {
             .select((user_roles::user_id, permissions::name))
             .distinct()
             .order((user_roles::user_id, permissions::name))
-            .load(conn)
+            .load(&mut &*conn)
             .await
     }
 

@@ -171,10 +171,10 @@ impl Profile {
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn by_users(conn: &mut Conn, users: &[Uuid]) -> QueryResult<Vec<Self>> {
+    pub async fn by_users(conn: &Conn, users: &[Uuid]) -> QueryResult<Vec<Self>> {
         Self::query()
             .filter(profiles::user_id.among(users))
-            .load(conn)
+            .load(&mut &*conn)
             .await
     }
 

@@ -69,8 +69,11 @@ impl Role {
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn by_ids(conn: &mut Conn, ids: &[Uuid]) -> QueryResult<Vec<Self>> {
-        Self::query().filter(roles::id.among(ids)).load(conn).await
+    pub async fn by_ids(conn: &Conn, ids: &[Uuid]) -> QueryResult<Vec<Self>> {
+        Self::query()
+            .filter(roles::id.among(ids))
+            .load(&mut &*conn)
+            .await
     }
 
     /// The role with this name, whatever the case.
@@ -104,13 +107,13 @@ impl Role {
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn by_users(conn: &mut Conn, users: &[Uuid]) -> QueryResult<Vec<(Uuid, Self)>> {
+    pub async fn by_users(conn: &Conn, users: &[Uuid]) -> QueryResult<Vec<(Uuid, Self)>> {
         user_roles::table
             .inner_join(roles::table)
             .filter(user_roles::user_id.among(users))
             .order(roles::name)
             .select((user_roles::user_id, Self::as_select()))
-            .load(conn)
+            .load(&mut &*conn)
             .await
     }
 
@@ -118,11 +121,11 @@ impl Role {
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn ids_by_users(conn: &mut Conn, users: &[Uuid]) -> QueryResult<Vec<(Uuid, Uuid)>> {
+    pub async fn ids_by_users(conn: &Conn, users: &[Uuid]) -> QueryResult<Vec<(Uuid, Uuid)>> {
         user_roles::table
             .filter(user_roles::user_id.among(users))
             .select((user_roles::user_id, user_roles::role_id))
-            .load(conn)
+            .load(&mut &*conn)
             .await
     }
 
@@ -130,12 +133,12 @@ impl Role {
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn count_members(conn: &mut Conn, roles: &[Uuid]) -> QueryResult<Vec<(Uuid, i64)>> {
+    pub async fn count_members(conn: &Conn, roles: &[Uuid]) -> QueryResult<Vec<(Uuid, i64)>> {
         user_roles::table
             .filter(user_roles::role_id.among(roles))
             .group_by(user_roles::role_id)
             .select((user_roles::role_id, diesel::dsl::count_star()))
-            .load(conn)
+            .load(&mut &*conn)
             .await
     }
 
@@ -144,7 +147,7 @@ impl Role {
     /// # Errors
     /// If the database cannot answer.
     pub async fn assignments_by_users(
-        conn: &mut Conn,
+        conn: &Conn,
         users: &[Uuid],
     ) -> QueryResult<Vec<(Uuid, Assignment)>> {
         user_roles::table
@@ -152,7 +155,7 @@ impl Role {
             .filter(user_roles::user_id.among(users))
             .order(roles::name)
             .select((user_roles::user_id, Assignment::as_select()))
-            .load(conn)
+            .load(&mut &*conn)
             .await
     }
 

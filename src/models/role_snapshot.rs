@@ -32,8 +32,21 @@ impl RoleSnapshot {
     /// # Errors
     /// If the database cannot answer.
     pub async fn read(conn: &mut Conn) -> QueryResult<Self> {
-        let roles = Role::all(conn).await?.into_iter().enumerate();
+        let roles = Role::all(conn).await?;
+        let permissions = Permission::all(conn).await?;
+        let granted: Vec<(Uuid, Uuid)> = role_permissions::table
+            .select((role_permissions::role_id, role_permissions::permission_id))
+            .load(conn)
+            .await?;
+        Ok(Self::new(roles, permissions, granted))
+    }
+
+    /// Roles and permissions as the database orders their names, and which role grants which permission.
+    #[must_use]
+    pub fn new(roles: Vec<Role>, permissions: Vec<Permission>, granted: Vec<(Uuid, Uuid)>) -> Self {
         let mut snapshot: HashMap<_, _> = roles
+            .into_iter()
+            .enumerate()
             .map(|(place, role)| {
                 let granted = Granted {
                     place,
@@ -43,17 +56,12 @@ impl RoleSnapshot {
                 (granted.role.id, granted)
             })
             .collect();
-        let permissions = Permission::all(conn).await?.into_iter().map(Arc::new);
-        let permissions: Vec<_> = permissions.collect();
+        let permissions: Vec<_> = permissions.into_iter().map(Arc::new).collect();
         let places: HashMap<_, _> = permissions
             .iter()
             .enumerate()
             .map(|(place, permission)| (permission.id, place))
             .collect();
-        let granted: Vec<(Uuid, Uuid)> = role_permissions::table
-            .select((role_permissions::role_id, role_permissions::permission_id))
-            .load(conn)
-            .await?;
         let mut granted: Vec<_> = granted
             .into_iter()
             .filter_map(|(role, permission)| Some((*places.get(&permission)?, role)))
@@ -64,7 +72,7 @@ impl RoleSnapshot {
                 role.permissions.push(Arc::clone(&permissions[place]));
             }
         }
-        Ok(Self(snapshot))
+        Self(snapshot)
     }
 
     /// These roles, by name; `None` if one of them came into being since then.

@@ -225,14 +225,10 @@ impl Session {
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn live_by_ids(
-        conn: &mut Conn,
-        ids: &[Uuid],
-        now: DateTime,
-    ) -> QueryResult<Vec<Self>> {
+    pub async fn live_by_ids(conn: &Conn, ids: &[Uuid], now: DateTime) -> QueryResult<Vec<Self>> {
         Self::query()
             .filter(sessions::id.among(ids).and(live!(now)))
-            .load(conn)
+            .load(&mut &*conn)
             .await
     }
 
@@ -253,14 +249,14 @@ impl Session {
     /// # Errors
     /// If the database cannot answer.
     pub async fn live_by_users(
-        conn: &mut Conn,
+        conn: &Conn,
         users: &[Uuid],
         now: DateTime,
     ) -> QueryResult<Vec<Self>> {
         Self::query()
             .filter(sessions::user_id.among(users).and(live!(now)))
             .order((sessions::last_accessed_at.desc(), sessions::id.desc()))
-            .load(conn)
+            .load(&mut &*conn)
             .await
     }
 

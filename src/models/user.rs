@@ -142,7 +142,7 @@ impl User {
     /// # Errors
     /// If the database cannot answer.
     pub async fn with_profiles(
-        conn: &mut Conn,
+        conn: &Conn,
         ids: &[Uuid],
     ) -> QueryResult<Vec<(Self, Option<Profile>)>> {
         static TEXT: LazyLock<String> = LazyLock::new(|| {
@@ -152,7 +152,7 @@ impl User {
         });
         type Columns = (AsSelect<User, Pg>, AsSelect<Option<Profile>, Pg>);
         Fixed::<<Columns as Expression>::SqlType>::among(&TEXT, ids)
-            .load(conn)
+            .load(&mut &*conn)
             .await
     }
 
@@ -160,8 +160,11 @@ impl User {
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn by_ids(conn: &mut Conn, ids: &[Uuid]) -> QueryResult<Vec<Self>> {
-        Self::query().filter(users::id.among(ids)).load(conn).await
+    pub async fn by_ids(conn: &Conn, ids: &[Uuid]) -> QueryResult<Vec<Self>> {
+        Self::query()
+            .filter(users::id.among(ids))
+            .load(&mut &*conn)
+            .await
     }
 
     /// The account with this address, whatever the case.
@@ -204,10 +207,10 @@ impl User {
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn by_auth_tokens(conn: &mut Conn, auth_tokens: &[Uuid]) -> QueryResult<Vec<Self>> {
+    pub async fn by_auth_tokens(conn: &Conn, auth_tokens: &[Uuid]) -> QueryResult<Vec<Self>> {
         Self::query()
             .filter(users::auth_token.among(auth_tokens))
-            .load(conn)
+            .load(&mut &*conn)
             .await
     }
 

@@ -200,11 +200,7 @@ impl VerificationToken {
     ///
     /// # Errors
     /// If the database cannot answer.
-    pub async fn by_users(
-        conn: &mut Conn,
-        users: &[Uuid],
-        since: DateTime,
-    ) -> QueryResult<Vec<Self>> {
+    pub async fn by_users(conn: &Conn, users: &[Uuid], since: DateTime) -> QueryResult<Vec<Self>> {
         Self::query()
             .filter(verification_tokens::user_id.among(users))
             .filter(verification_tokens::created_at.gt(since))
@@ -212,7 +208,7 @@ impl VerificationToken {
                 verification_tokens::created_at.desc(),
                 verification_tokens::id.desc(),
             ))
-            .load(conn)
+            .load(&mut &*conn)
             .await
     }
 }

@@ -47,7 +47,7 @@ async fn closed_unused(app: &App, user: Uuid) -> Result<Option<(Recipient, Mail)
 }
 
 pub(super) async fn erasure_scheduled(app: &App, user: Uuid) -> Result<Option<(Recipient, Mail)>> {
-    let found = User::by_ids(&mut *app.db.conn().await?, &[user]).await?;
+    let found = User::by_ids(&*app.db.conn().await?, &[user]).await?;
     let found = found.into_iter().next();
     let Some((status, at)) = found.and_then(|user| Some((user.status, user.erases_at?))) else {
         return Ok(None);

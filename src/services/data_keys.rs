@@ -75,7 +75,7 @@ pub fn new(app: &App, user: Uuid) -> Result<(DataKey, WrappedKey)> {
 ///
 /// # Errors
 /// If the database cannot answer, or no master key unwraps one.
-pub async fn of(app: &App, conn: &mut Conn, users: &[Uuid]) -> Result<HashMap<Uuid, Arc<DataKey>>> {
+pub async fn of(app: &App, conn: &Conn, users: &[Uuid]) -> Result<HashMap<Uuid, Arc<DataKey>>> {
     let mut keys = HashMap::new();
     for row in WrappedKey::by_users(conn, users).await? {
         let key = app

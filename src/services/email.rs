@@ -145,7 +145,7 @@ pub async fn request_change(
     let path = ["input", "newEmail"];
     let new_email = validate::email(&path, new_email)?;
     let kind = VerificationKind::EmailChange.as_str();
-    let present = User::by_ids(&mut *app.db.conn().await?, &[actor.user_id()]).await?;
+    let present = User::by_ids(&*app.db.conn().await?, &[actor.user_id()]).await?;
     if present
         .iter()
         .any(|user| user.email.eq_ignore_ascii_case(&new_email))

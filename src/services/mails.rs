@@ -288,7 +288,7 @@ pub(super) async fn notify(
     still: fn(&User) -> bool,
 ) -> Result<Option<(Recipient, Mail)>> {
     let mut conn = app.db.conn().await?;
-    let user = User::by_ids(&mut conn, &[user]).await?.pop();
+    let user = User::by_ids(&conn, &[user]).await?.pop();
     match user.filter(still) {
         Some(user) => Ok(Some((recipient(&mut conn, user).await?, mail))),
         None => Ok(None),

@@ -62,7 +62,7 @@ pub async fn start_registration(app: &App, client: &ClientInfo, actor: &Actor) -
     let relying_party = relying_party(app)?;
     limits::take(app, Limit::PasskeyCeremony, client, "").await?;
     let mut conn = app.db.conn().await?;
-    let user = User::by_ids(&mut conn, &[actor.user_id()]).await?.pop();
+    let user = User::by_ids(&conn, &[actor.user_id()]).await?.pop();
     let user = user.ok_or(Error::Unauthenticated)?;
     let present = PasskeyCredential::ids_of(&mut conn, user.id).await?;
     if present.len() >= MOST {
@@ -148,7 +148,7 @@ pub async fn rename(
     let mut conn = app.db.conn().await?;
     let renamed = Passkey::rename(&mut conn, id, actor.user_id(), &name).await?;
     let renamed = renamed.ok_or_else(not_found)?;
-    let user = User::by_ids(&mut conn, &[actor.user_id()]).await?.pop();
+    let user = User::by_ids(&conn, &[actor.user_id()]).await?.pop();
     Ok((user.ok_or(Error::Unauthenticated)?, renamed))
 }
 

@@ -30,7 +30,7 @@ pub enum Lookup {
 pub async fn find(app: &App, actor: &Actor, lookup: Lookup) -> Result<Option<User>> {
     let mut conn = app.db.conn().await?;
     let user = match lookup {
-        Lookup::Id(id) => User::by_ids(&mut conn, &[id]).await?.pop(),
+        Lookup::Id(id) => User::by_ids(&conn, &[id]).await?.pop(),
         Lookup::Email(email) => User::by_email(&mut conn, email.trim()).await?,
         Lookup::Username(username) => User::by_username(&mut conn, username.trim()).await?,
         Lookup::Uuid(auth_token) => User::by_auth_token(&mut conn, auth_token).await?,
@@ -82,7 +82,7 @@ impl PageRequest {
 }
 
 /// A page of accounts, in the order asked for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Page {
     /// The accounts.
     pub users: Vec<User>,
@@ -95,7 +95,7 @@ pub struct Page {
 }
 
 /// What belongs to an account of a page.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Related {
     /// The account.
     pub user: Uuid,

@@ -49,8 +49,8 @@ const LAYERS: &[Layer] = &[
         crates: &["axum", "diesel", "diesel_async"],
     },
     Layer {
-        paths: &["db.rs"],
-        only: Some(&["config", "error"]),
+        paths: &["db"],
+        only: Some(&["config", "db", "error"]),
         ours: &[],
         crates: &["axum"],
     },

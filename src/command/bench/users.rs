@@ -91,7 +91,7 @@ async fn run_once(app: &App, query: &Query) -> Result<i64, Error> {
     let found = match query {
         Query::Page(request) => users::page(app, request).await?.users,
         Query::Count(filter) => return users::count(app, filter).await,
-        Query::Id(id) => User::by_ids(&mut *app.db.conn().await?, &[*id]).await?,
+        Query::Id(id) => User::by_ids(&*app.db.conn().await?, &[*id]).await?,
         Query::Uuid(uuid) => {
             let user = User::by_auth_token(&mut *app.db.conn().await?, *uuid).await?;
             user.into_iter().collect()

@@ -1,10 +1,11 @@
 //! Connections to PostgreSQL and the migrations compiled in. It knows no table.
 
-use std::convert::Infallible;
-use std::future::poll_fn;
+mod follow;
+mod lines;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use diesel::connection::InstrumentationEvent;
@@ -21,12 +22,14 @@ use diesel_async::{
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use futures_util::FutureExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::Notify;
-use tokio_postgres::{AsyncMessage, Client, NoTls};
-use uuid::Uuid;
+use tokio_postgres::{Client, NoTls};
 
 use crate::config::DatabaseConfig;
 use crate::error::{Error, Result};
+
+pub use follow::Heard;
+use lines::Lines;
+pub use lines::Reading;
 
 /// A connection; model functions take `&mut Conn`.
 pub type Conn = AsyncPgConnection;
@@ -37,6 +40,12 @@ pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 /// The oldest that the server is tested with.
 const OLDEST_POSTGRES: i32 = 15;
 
+/// Most connections that are shared: more make no difference to 32 clients that ask at the same time.
+const MOST_LINES: usize = 4;
+
+/// How long what was sent may stay without a sign that it arrived (RFC 5482).
+const SILENCE: Duration = Duration::from_secs(10);
+
 /// How long a database may take to let a connection in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -44,23 +53,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Db {
     pool: Pool<Conn>,
+    lines: Lines,
     url: SecretString,
-    statements: Arc<AtomicU64>,
+    statements: Counter,
 }
 
-/// What comes by a channel that is followed.
-#[derive(Debug)]
-pub enum Heard {
-    /// From now on nothing is missed until the connection is lost.
-    Began,
-    /// A notification: its channel and its payload.
-    Notification(String, String),
-    /// The database is asked for a sign of life.
-    Asking,
-    /// It gave the sign that it was asked for at this instant; every notification of what was
-    /// committed before was heard.
-    Alive(Instant),
-}
+/// Of statements.
+type Counter = Arc<AtomicU64>;
 
 impl Db {
     /// A pool for the database at `url`; connects when first asked for a connection.
@@ -68,9 +67,12 @@ impl Db {
     /// # Errors
     /// If the settings of the pool contradict each other.
     pub fn new(url: &SecretString, config: &DatabaseConfig) -> anyhow::Result<Self> {
-        let statements = Arc::new(AtomicU64::new(0));
+        let statements = Counter::default();
         let setup = session_setup(config.statement_timeout_secs);
         let counter = Arc::clone(&statements);
+        let wait = Duration::from_secs(config.wait_secs);
+        let shared = (config.pool_size / 4).clamp(1, MOST_LINES);
+        let lines = Lines::new(shared, url, &setup, Arc::clone(&statements));
         let mut manager = ManagerConfig::default();
         // A check by query costs a round trip at each checkout; a connection that broke is found
         // by its first statement and dropped then.
@@ -84,28 +86,24 @@ impl Db {
                 conn.batch_execute(&setup)
                     .await
                     .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
-                conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
-                    if matches!(event, InstrumentationEvent::StartQuery { .. }) {
-                        counter.fetch_add(1, Ordering::Relaxed);
-                    }
-                });
+                count_statements(&mut conn, counter);
                 Ok(conn)
             }
             .boxed()
         });
-        let wait = Some(Duration::from_secs(config.wait_secs));
         let pool = Pool::builder(AsyncDieselConnectionManager::new_with_config(
             url.expose_secret(),
             manager,
         ))
-        .max_size(config.pool_size)
-        .wait_timeout(wait)
+        .max_size(config.pool_size - shared)
+        .wait_timeout(Some(wait))
         .create_timeout(Some(CONNECT_TIMEOUT))
         .runtime(deadpool::Runtime::Tokio1)
         .build()
         .context("the database pool cannot be set up")?;
         Ok(Self {
             pool,
+            lines,
             url: url.clone(),
             statements,
         })
@@ -121,6 +119,18 @@ impl Db {
             tracing::warn!(error = %error, "No connection to the database: {error}");
             Error::Unavailable
         })
+    }
+
+    /// A connection for one statement that reads and is quick: one that others use at the same time, or else one of the
+    /// pool. Hold no other one meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when there is none in time.
+    pub async fn reading(&self) -> Result<Reading> {
+        match self.lines.line().await {
+            Some(line) => Ok(line.into()),
+            None => Ok(self.conn().await?.into()),
+        }
     }
 
     /// SQL statements sent so far, the ones that begin and end transactions included.
@@ -166,89 +176,6 @@ impl Db {
         Ok(found > 0)
     }
 
-    /// Follows `channels` on a connection of its own until that is lost; tells `heard` what comes by
-    /// them, in order. Whenever `next` ends, but at least each `interval`, it sends itself a
-    /// notification through the database, and does not wait for one longer than `patience`.
-    ///
-    /// # Errors
-    /// Why the connection was lost; it does not end otherwise.
-    pub async fn follow<N: Future<Output = ()>>(
-        &self,
-        channels: &[&'static str],
-        (interval, patience): (Duration, Duration),
-        next: impl Fn() -> N,
-        heard: impl Fn(Heard),
-    ) -> anyhow::Result<Infallible> {
-        let address: tokio_postgres::Config = self
-            .url
-            .expose_secret()
-            .parse()
-            .map_err(|_| anyhow!("the address is not well formed"))?;
-        let connected = address.connect(NoTls);
-        let (client, mut connection) = tokio::time::timeout(CONNECT_TIMEOUT, connected).await??;
-        // The sign of life is a notification itself: that the connection answers does not say that
-        // notifications come by it. A pooler in between may swallow them.
-        let own = format!("alive_{}", Uuid::new_v4().simple());
-        let (echoed, echo) = (AtomicU64::new(0), Notify::new());
-        let listened = async {
-            loop {
-                match poll_fn(|context| connection.poll_message(context)).await {
-                    Some(Ok(AsyncMessage::Notification(notification))) => {
-                        if notification.channel() == own {
-                            let beat = notification.payload().parse().unwrap_or(0);
-                            echoed.store(beat, Ordering::SeqCst);
-                            echo.notify_one();
-                        } else {
-                            let payload = notification.payload().to_owned();
-                            heard(Heard::Notification(
-                                notification.channel().to_owned(),
-                                payload,
-                            ));
-                        }
-                    }
-                    Some(Ok(_)) => {}
-                    Some(Err(error)) => return anyhow::Error::from(error),
-                    None => return anyhow!("the database closed the connection"),
-                }
-            }
-        };
-        let lived = async {
-            client
-                .batch_execute(&format!(
-                    "LISTEN {}; LISTEN {own}",
-                    channels.join("; LISTEN ")
-                ))
-                .await?;
-            heard(Heard::Began);
-            for beat in 1_u64.. {
-                let asked = Instant::now();
-                heard(Heard::Asking);
-                let answered = async {
-                    client
-                        .batch_execute(&format!("NOTIFY {own}, '{beat}'"))
-                        .await?;
-                    while AtomicU64::load(&echoed, Ordering::SeqCst) < beat {
-                        echo.notified().await;
-                    }
-                    Ok::<_, anyhow::Error>(())
-                };
-                tokio::time::timeout(patience, answered)
-                    .await
-                    .map_err(|_| anyhow!("no notification in {patience:?}"))??;
-                heard(Heard::Alive(asked));
-                // Whether somebody asked or the time is over makes no difference.
-                let _ = tokio::time::timeout(interval, next()).await;
-            }
-            bail!("no more numbers for signs of life")
-        };
-        tokio::select! {
-            // Notifications first: what came before an answer is heard before it.
-            biased;
-            error = listened => Err(error),
-            lived = lived => lived,
-        }
-    }
-
     /// Does `work` on a connection of its own that can COPY, which those of the pool cannot.
     ///
     /// # Errors
@@ -257,11 +184,7 @@ impl Db {
         &self,
         work: impl AsyncFnOnce(&Client) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let address: tokio_postgres::Config = self
-            .url
-            .expose_secret()
-            .parse()
-            .map_err(|_| anyhow!("the address is not well formed"))?;
+        let address = address_of(self.url.expose_secret())?;
         let connected = address.connect(NoTls);
         let (client, connection) = tokio::time::timeout(CONNECT_TIMEOUT, connected).await??;
         tokio::select! {
@@ -287,6 +210,7 @@ impl Db {
 
     /// Closes every connection once it is given back; none is handed out any more.
     pub fn close(&self) {
+        self.lines.close();
         self.pool.close();
     }
 
@@ -401,9 +325,7 @@ pub async fn single_connection(url: &SecretString) -> anyhow::Result<Conn> {
 
 /// Unlike diesel's own way, keeps the cause and gives up on a server that never answers.
 async fn connect(url: &str) -> anyhow::Result<Conn> {
-    // The parser's own words may quote a piece of the password.
-    let address: tokio_postgres::Config =
-        url.parse().map_err(|_| anyhow!("it is not well formed"))?;
+    let address = watched(address_of(url)?);
     let connected = async {
         let (client, connection) = address.connect(NoTls).await.map_err(|error| {
             // Without hint and detail, which stand on lines of their own.
@@ -414,9 +336,36 @@ async fn connect(url: &str) -> anyhow::Result<Conn> {
         })?;
         Ok(AsyncPgConnection::try_from_client_and_connection(client, connection).await?)
     };
+    in_time(connected).await
+}
+
+/// The parts of a database's address.
+fn address_of(url: &str) -> anyhow::Result<tokio_postgres::Config> {
+    // The parser's own words may quote a piece of the password.
+    url.parse().map_err(|_| anyhow!("it is not well formed"))
+}
+
+/// A network that swallows everything is found out before a quarter of an hour is over.
+fn watched(mut address: tokio_postgres::Config) -> tokio_postgres::Config {
+    if address.get_tcp_user_timeout().is_none() {
+        address.tcp_user_timeout(SILENCE);
+    }
+    address
+}
+
+/// Gives up on a server that never answers.
+async fn in_time<T>(connected: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::time::timeout(CONNECT_TIMEOUT, connected)
         .await
         .map_err(|_| anyhow!("no answer in {} seconds", CONNECT_TIMEOUT.as_secs()))?
+}
+
+fn count_statements(conn: &mut Conn, counter: Counter) {
+    conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
+        if matches!(event, InstrumentationEvent::StartQuery { .. }) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    });
 }
 
 fn refuse_old(server_version_num: i32) -> anyhow::Result<()> {

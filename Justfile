@@ -22,3 +22,14 @@ check:
 # Licences, bans and advisories of dependencies
 deny:
     cargo deny check
+
+# Measure beside pgbench and other servers; `just bench --write` keeps the tables
+bench *args:
+    cargo build --release
+    cargo build --release --example hello
+    npm ci --prefix bench/peers
+    node bench/run.mjs {{ args }}
+
+# Count the instructions of requests
+instructions:
+    cargo bench --bench instructions

@@ -52,7 +52,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// what it buys; whoever saves a tenth lowers it.
 const ME: u64 = 241_000;
 const PAGE: u64 = 3_342_000;
-const MORE_PER_CENT: u64 = 3;
+const MORE_PER_CENT: u64 = 5;
 
 const ACCOUNTS: u128 = 100;
 const MASTER_KEY: &str = "Q2FyZGVhIGNvdW50cyBpbnN0cnVjdGlvbnMgMTIzNCE=";

@@ -8,6 +8,7 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use crate::db::Conn;
+use crate::models::kept::KeptExt as _;
 use crate::models::login_event::ROLLED_UP_TO;
 use crate::models::user::{AccountStatus, ClosedBy, User, lower, lower_nullable};
 use crate::scalar::{DateTime, EmailAddress};
@@ -240,6 +241,7 @@ impl User {
                 users::inactivity_warned_at.eq(None::<DateTime>),
             ))
             .returning(Self::as_returning())
+            .kept()
             .get_result(conn)
             .await
             .optional()

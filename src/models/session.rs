@@ -2,13 +2,14 @@
 
 use diesel::dsl::{exists, sql};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, Bool, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Bool, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use crate::crypto::token::TokenHash;
 use crate::db::Conn;
 use crate::models::among::AmongExt as _;
+use crate::models::kept::KeptExt as _;
 use crate::models::text_enum;
 use crate::models::user::AccountStatus;
 use crate::scalar::DateTime;
@@ -216,7 +217,8 @@ impl Session {
                     "ARRAY(SELECT role_id FROM user_roles WHERE user_roles.user_id = users.id)",
                 ),
             ))
-            .first(conn)
+            .kept()
+            .get_result(conn)
             .await
             .optional()
     }
@@ -391,25 +393,19 @@ impl Session {
         most: i64,
         now: DateTime,
     ) -> QueryResult<usize> {
-        let other = diesel::alias!(sessions as other);
-        let beyond = other
-            .filter(other.field(sessions::user_id).eq(user))
-            .filter(other.field(sessions::revoked_at).is_null())
-            .filter(other.field(sessions::expires_at).gt(now))
-            .order((
-                other.field(sessions::last_accessed_at).desc(),
-                other.field(sessions::id).desc(),
-            ))
-            .offset(most)
-            .select(other.field(sessions::id));
-        diesel::update(sessions::table)
-            .filter(sessions::id.eq_any(beyond))
-            .set((
-                sessions::revoked_at.eq(now),
-                sessions::revoked_reason.eq(SessionEndReason::Displaced),
-            ))
-            .execute(conn)
-            .await
+        // The number stands in the text: PostgreSQL plans for a bound one anew each time.
+        diesel::sql_query(format!(
+            "UPDATE sessions SET revoked_at = $1, revoked_reason = $2 WHERE id IN ( \
+                 SELECT id FROM sessions WHERE user_id = $3 AND revoked_at IS NULL AND expires_at > $1 \
+                 ORDER BY last_accessed_at DESC, id DESC OFFSET {most} \
+             )"
+        ))
+        .bind::<Timestamptz, _>(now)
+        .bind::<Text, _>(SessionEndReason::Displaced)
+        .bind::<SqlUuid, _>(user)
+        .kept()
+        .execute(conn)
+        .await
     }
 
     /// Notes that the person proved to be at the keyboard, with `second_factor` by more than a password;

@@ -72,7 +72,12 @@ impl TwoFactorState {
     /// # Errors
     /// If the database cannot answer.
     pub async fn by_users(conn: &Conn, users: &[Uuid]) -> QueryResult<Vec<Self>> {
-        diesel::sql_query(
+        // For one, PostgreSQL would plan a list anew each time.
+        let (asked, one) = match users {
+            [user] => ("(SELECT $1) AS asked (user_id)", Some(*user)),
+            _ => ("unnest($1) AS asked (user_id)", None),
+        };
+        let states = diesel::sql_query(format!(
             "SELECT user_id, \
              (SELECT confirmed_at FROM two_factor_secrets AS secret \
               WHERE secret.user_id = asked.user_id AND confirmed_at IS NOT NULL) AS confirmed_at, \
@@ -81,12 +86,18 @@ impl TwoFactorState {
              (SELECT count(*) FROM passkeys AS passkey WHERE passkey.user_id = asked.user_id) AS passkeys, \
              EXISTS (SELECT FROM user_roles JOIN roles ON roles.id = user_roles.role_id \
               WHERE user_roles.user_id = asked.user_id AND roles.requires_two_factor) AS by_role \
-             FROM unnest($1) AS asked (user_id)",
-        )
-        .bind::<sql_types::Array<sql_types::Uuid>, _>(users)
-        .kept()
-        .load(&mut &*conn)
-        .await
+             FROM {asked}"
+        ));
+        match one {
+            Some(user) => {
+                let states = states.bind::<sql_types::Uuid, _>(user).kept();
+                states.load(&mut &*conn).await
+            }
+            None => {
+                let states = states.bind::<sql_types::Array<sql_types::Uuid>, _>(users);
+                states.kept().load(&mut &*conn).await
+            }
+        }
     }
 
     /// The state of one account.

@@ -27,8 +27,8 @@ impl Loaders {
     pub async fn know_all(&mut self, known: &Known) {
         let accounts = known.0.accounts.iter().cloned();
         let keyed = accounts.map(|(user, profile)| (UserWithProfile(user.id), (user, profile)));
-        self.0.feed_many(keyed).await;
-        self.1 = Some(known.clone());
+        self.loader.feed_many(keyed).await;
+        self.known = Some(known.clone());
     }
 
     /// A page of accounts.
@@ -36,9 +36,9 @@ impl Loaders {
     /// # Errors
     /// If the database cannot answer.
     pub async fn page(&self, request: &PageRequest) -> Result<Page> {
-        match self.1.as_ref().and_then(|known| known.0.page.as_ref()) {
+        match self.known.as_ref().and_then(|known| known.0.page.as_ref()) {
             Some(page) => Ok(page.clone()),
-            None => users::page(&self.0.loader().app, request).await,
+            None => users::page(&self.loader.loader().app, request).await,
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::crypto::seal::DataKey;
 use crate::db::Reading;
 use crate::error::{Error, Result};
 use crate::graphql::activity::ActivityOf;
+use crate::graphql::beside::Beside;
 use crate::graphql::known::Known;
 use crate::graphql::turn::Turns;
 use crate::models::audit_event::AuditEvent;
@@ -38,10 +39,11 @@ use crate::services::{data_keys, roles};
 const MOST_SHARED: usize = 16;
 
 /// The loaders of one request.
-pub struct Loaders(
-    pub(super) DataLoader<Database, HashMapCache>,
-    pub(super) Option<Known>,
-);
+pub struct Loaders {
+    pub(super) loader: DataLoader<Database, HashMapCache>,
+    pub(super) known: Option<Known>,
+    beside: Beside,
+}
 
 /// What the loaders load from.
 pub struct Database {
@@ -63,8 +65,22 @@ impl Loaders {
             read_only,
             caller: caller.cloned(),
         };
-        let loader = DataLoader::with_cache(database, turns.clone(), turns.clone(), cache);
-        Self(loader, None)
+        Self {
+            loader: DataLoader::with_cache(database, turns.clone(), turns.clone(), cache),
+            known: None,
+            beside: Beside::default(),
+        }
+    }
+
+    /// The profile of an account.
+    ///
+    /// # Errors
+    /// If the database cannot answer.
+    pub async fn profile(&self, user: Uuid) -> Result<Option<Arc<Profile>>> {
+        match self.beside.profile(user) {
+            Some(profile) => Ok(profile),
+            None => Ok(self.one(ProfileOf(user)).await?.map(Arc::new)),
+        }
     }
 
     /// The roles that an account holds, by name; those of the caller are known already.
@@ -72,7 +88,10 @@ impl Loaders {
     /// # Errors
     /// If the database cannot answer.
     pub async fn roles(&self, user: Uuid) -> Result<Vec<Arc<Role>>> {
-        let database = self.0.loader();
+        if let Some(roles) = self.beside.roles(user) {
+            return Ok(roles);
+        }
+        let database = self.loader.loader();
         if let Some(actor) = database.caller(user)
             && let Some(roles) = database.remembered_roles()
             && let Some(roles) = roles.roles(actor.roles())
@@ -87,7 +106,7 @@ impl Loaders {
     /// # Errors
     /// If the database cannot answer.
     pub async fn permissions_of_role(&self, role: Uuid) -> Result<Vec<Arc<Permission>>> {
-        let roles = self.0.loader().remembered_roles();
+        let roles = self.loader.loader().remembered_roles();
         if let Some(permissions) = roles.as_ref().and_then(|roles| roles.permissions(role)) {
             return Ok(permissions.to_vec());
         }
@@ -99,7 +118,7 @@ impl Loaders {
     /// # Errors
     /// If the database cannot answer.
     pub async fn permission_names(&self, user: Uuid) -> Result<Vec<String>> {
-        if let Some(actor) = self.0.loader().caller(user) {
+        if let Some(actor) = self.loader.loader().caller(user) {
             return Ok(actor.permissions().to_vec());
         }
         Ok(self.one(PermissionNamesOf(user)).await?.unwrap_or_default())
@@ -114,7 +133,7 @@ impl Loaders {
         K: Send + Sync + Hash + Eq + Clone + 'static,
         Database: Loader<K, Error = Error>,
     {
-        self.0.load_one(key).await
+        self.loader.load_one(key).await
     }
 
     /// An account together with its profile, which is then known, too: one statement for both.
@@ -125,28 +144,14 @@ impl Loaders {
         let Some((user, profile)) = self.one(UserWithProfile(id)).await? else {
             return Ok(None);
         };
-        if let Some(profile) = profile {
-            self.0.feed_one(ProfileOf(id), profile).await;
-        }
+        self.beside.put_profile(id, profile);
         Ok(Some(user))
     }
 
     /// Puts in what came with a page of accounts.
-    pub async fn know(&self, related: Vec<Related>) {
-        let roles = self.0.loader().remembered_roles();
-        let (mut profiles, mut held) = (Vec::new(), Vec::new());
-        for Related {
-            user,
-            profile,
-            roles: ids,
-        } in related
-        {
-            profiles.extend(profile.map(|profile| (ProfileOf(user), profile)));
-            let roles = roles.as_ref().and_then(|roles| roles.roles(&ids));
-            held.extend(roles.map(|roles| (RolesOf(user), roles)));
-        }
-        self.0.feed_many(profiles).await;
-        self.0.feed_many(held).await;
+    pub fn know(&self, related: Vec<Related>) {
+        let snapshot = self.loader.loader().remembered_roles();
+        self.beside.put(related, snapshot.as_deref());
     }
 
     /// The key of what is sealed of the account `user`.
@@ -160,30 +165,31 @@ impl Loaders {
 
     /// Forgets everything, before a change.
     pub fn forget(&self) {
-        self.0.clear::<ActivityOf>();
-        self.0.clear::<AuditEventById>();
-        self.0.clear::<DataKeyOf>();
-        self.0.clear::<UserById>();
-        self.0.clear::<UserByUuid>();
-        self.0.clear::<UserWithProfile>();
-        self.0.clear::<ProfileOf>();
-        self.0.clear::<BackgroundOf>();
-        self.0.clear::<PersonalizationOf>();
-        self.0.clear::<RolesOf>();
-        self.0.clear::<MemberCountOf>();
-        self.0.clear::<AssignmentsOf>();
-        self.0.clear::<PermissionsOfRole>();
-        self.0.clear::<PermissionNamesOf>();
-        self.0.clear::<VerificationsOf>();
-        self.0.clear::<RoleById>();
-        self.0.clear::<PermissionById>();
-        self.0.clear::<SessionById>();
-        self.0.clear::<SessionsOf>();
-        self.0.clear::<TwoFactorOf>();
-        self.0.clear::<IdentityById>();
-        self.0.clear::<IdentitiesOf>();
-        self.0.clear::<PasskeyById>();
-        self.0.clear::<PasskeysOf>();
+        self.beside.clear();
+        self.loader.clear::<ActivityOf>();
+        self.loader.clear::<AuditEventById>();
+        self.loader.clear::<DataKeyOf>();
+        self.loader.clear::<UserById>();
+        self.loader.clear::<UserByUuid>();
+        self.loader.clear::<UserWithProfile>();
+        self.loader.clear::<ProfileOf>();
+        self.loader.clear::<BackgroundOf>();
+        self.loader.clear::<PersonalizationOf>();
+        self.loader.clear::<RolesOf>();
+        self.loader.clear::<MemberCountOf>();
+        self.loader.clear::<AssignmentsOf>();
+        self.loader.clear::<PermissionsOfRole>();
+        self.loader.clear::<PermissionNamesOf>();
+        self.loader.clear::<VerificationsOf>();
+        self.loader.clear::<RoleById>();
+        self.loader.clear::<PermissionById>();
+        self.loader.clear::<SessionById>();
+        self.loader.clear::<SessionsOf>();
+        self.loader.clear::<TwoFactorOf>();
+        self.loader.clear::<IdentityById>();
+        self.loader.clear::<IdentitiesOf>();
+        self.loader.clear::<PasskeyById>();
+        self.loader.clear::<PasskeysOf>();
     }
 }
 

@@ -6,6 +6,7 @@ pub mod account;
 mod activity;
 pub mod at_hand;
 pub mod audit;
+mod beside;
 pub mod context;
 pub mod cookie;
 pub mod diff;

@@ -13,8 +13,8 @@ use crate::graphql::audit::{self, AuditEventConnection};
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::directive::{list_size, page_arguments, public, requires_permission};
 use crate::graphql::loader::{
-    AssignmentsOf, BackgroundOf, IdentitiesOf, PasskeysOf, PersonalizationOf, ProfileOf,
-    TwoFactorOf, UserById, VerificationsOf,
+    AssignmentsOf, BackgroundOf, IdentitiesOf, PasskeysOf, PersonalizationOf, TwoFactorOf,
+    UserById, VerificationsOf,
 };
 use crate::graphql::node::Kind;
 use crate::graphql::page::{DateTimeRange, PageArguments};
@@ -193,8 +193,8 @@ impl User {
 
     /// Self-description and coaching preferences.
     #[graphql(guard = "Owner(self.id)", directive = requires_permission::apply(SystemPermission::ReadAll, true, false))]
-    async fn profile(&self, ctx: &Context<'_>) -> Result<Option<AtHand<Profile>>> {
-        let profile = ctx.loaders().one(ProfileOf(self.id)).await?;
+    async fn profile(&self, ctx: &Context<'_>) -> Result<Option<AtHand<Arc<Profile>>>> {
+        let profile = ctx.loaders().profile(self.id).await?;
         Ok(profile.map(AtHand))
     }
 

@@ -182,7 +182,7 @@ pub async fn connection(
     };
     let mut page = ctx.loaders().page(&request).await?;
     let related = std::mem::take(&mut page.related);
-    ctx.loaders().know(related).await;
+    ctx.loaders().know(related);
     Ok(UserConnection {
         page,
         order: order.field,

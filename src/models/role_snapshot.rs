@@ -15,7 +15,7 @@ use crate::schema::role_permissions;
 
 /// All roles and permissions.
 #[derive(Debug)]
-pub struct RoleSnapshot(HashMap<Uuid, Granted>);
+pub struct RoleSnapshot(HashMap<Uuid, Granted, foldhash::fast::RandomState>);
 
 /// A role, and what it grants.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl RoleSnapshot {
     /// Roles and permissions as the database orders their names, and which role grants which permission.
     #[must_use]
     pub fn new(roles: Vec<Role>, permissions: Vec<Permission>, granted: Vec<(Uuid, Uuid)>) -> Self {
-        let mut snapshot: HashMap<_, _> = roles
+        let mut snapshot: HashMap<_, _, _> = roles
             .into_iter()
             .enumerate()
             .map(|(place, role)| {

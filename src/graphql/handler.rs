@@ -29,6 +29,7 @@ use crate::graphql::Api;
 use crate::graphql::context::{Caller, Executed, RequestId};
 use crate::graphql::cookie::Cookies;
 use crate::graphql::document;
+use crate::graphql::encode;
 use crate::graphql::error::{Code, INTERNAL};
 use crate::graphql::known::Known;
 use crate::graphql::live::stream::Cut;
@@ -310,7 +311,7 @@ impl Answer {
         } = self;
         let headers = std::mem::take(&mut response.http_headers);
         if executed {
-            let body = serde_json::to_vec(&response).unwrap_or_default();
+            let body = encode::response(&response);
             let mut answer = respond(media, StatusCode::OK, body);
             // Cookies and waits that resolvers have set.
             answer.headers_mut().extend(headers);

@@ -14,6 +14,7 @@ pub mod directive;
 pub mod document;
 mod documents;
 pub mod email;
+pub mod encode;
 pub mod erasure;
 pub mod error;
 mod export;

@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::auth::requester::Requester;
 use crate::config::DocumentLimits;
 use crate::graphql::Api;
+use crate::graphql::at_hand::Tried;
 use crate::graphql::error::Code;
 use crate::graphql::params::{Params, Refused};
 use crate::graphql::scan::{self, Scanned};
@@ -147,7 +148,7 @@ impl Prepared {
             given: variables.clone(),
         };
         let request = Request::new("").variables(variables).data(app.clone());
-        let mut request = request.data(validated);
+        let mut request = request.data(validated).data(Tried::default());
         request.operation_name = self.name;
         if !app.config.introspection() {
             request = request.disable_introspection();

@@ -50,6 +50,78 @@ async fn they_are_what_the_library_makes_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_selected_in_pieces_is_put_together() {
+    let app = TestApp::new().await;
+    let admin = app.admin().await;
+    app.user("ada").await;
+    let whole = "{ me { id email profile { bio theme } } users { nodes { id email roles { name permissions { name } } } } }";
+    let pieces = [
+        "{ me { id } me { email profile { bio theme } } users { nodes { id email roles { name permissions { name } } } } }",
+        "{ me { id email profile { bio theme } } users { nodes { id } nodes { email roles { name permissions { name } } } } }",
+        "{ me { id email profile { bio theme } } users { nodes { id email roles { name } } } users { nodes { roles { permissions { name } } } } }",
+        "query { ...A ...B } fragment A on Query { me { id email ...P } users { nodes { id ...R } } } \
+            fragment B on Query { me { profile { theme } } users { nodes { email ...R } } } \
+            fragment P on User { profile { bio } } fragment R on User { roles { name permissions { name } } }",
+        "{ ... { me { id email ... on User { profile { bio } } ... { profile { theme } } } } \
+            users { nodes { id email roles { name } ... on User { roles { permissions { name } } } } } }",
+    ];
+    let answer = admin.ask(whole).await;
+    assert!(answer.json["errors"].is_null(), "{answer:?}");
+    for document in pieces {
+        assert_eq!(admin.ask(document).await.json, answer.json, "{document}");
+    }
+    // `@skip` and `@include` empty a selection, but not the other one.
+    let emptied = [
+        (
+            "{ me { id @skip(if: true) } me { email } }",
+            "{ me { email } }",
+        ),
+        (
+            "{ me { email } me { id @skip(if: true) } }",
+            "{ me { email } }",
+        ),
+        (
+            "{ me { profile { bio @include(if: false) } profile { theme } } }",
+            "{ me { profile { theme } } }",
+        ),
+        (
+            "{ users { edges { cursor @include(if: false) } edges { node { id } } } }",
+            "{ users { edges { node { id } } } }",
+        ),
+        (
+            "{ me { ...Card @include(if: false) } me { id } }",
+            "{ me { id } }",
+        ),
+        (
+            "{ me { id @skip(if: true) } }",
+            "{ me { __typename @skip(if: true) } }",
+        ),
+    ];
+    for (document, rest) in emptied {
+        let fragment = " fragment Card on User { email }";
+        let fragment = fragment.repeat(document.matches("...Card").count());
+        let answer = admin.ask(&format!("{document}{fragment}")).await;
+        let rest = admin.ask(rest).await;
+        assert_eq!(answer.json, rest.json, "{document}");
+        assert!(answer.json["errors"].is_null(), "{answer:?}");
+    }
+    // Under two names they are two.
+    let named =
+        "{ one: me { id email profile { bio theme } } two: me { id } users { nodes { id } } }";
+    let named = admin.ask(named).await;
+    assert_eq!(named.at("one"), answer.at("me"));
+    assert_eq!(named.at("two/id"), answer.at("me/id"));
+    // Names stand in the order in which they were asked for (GraphQL, section 7.2.2).
+    let text = admin
+        .ask("{ me { username id profile { theme bio } email } }")
+        .await
+        .text;
+    let places = ["username", "id", "profile", "theme", "bio", "email"]
+        .map(|name| text.find(&format!("\"{name}\":")));
+    assert!(places.is_sorted() && places[0].is_some(), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_refused_is_refused_for_each_of_them_once() {
     let app = TestApp::new().await;
     app.user("ada").await;

@@ -129,8 +129,11 @@ pub(super) fn pong() -> Message {
     text(&json!({ "type": "pong" }))
 }
 
-pub(super) fn next(id: &str, result: &Value) -> Message {
-    text(&json!({ "id": id, "type": "next", "payload": result }))
+/// `result` is JSON.
+pub(super) fn next(id: &str, result: &str) -> Message {
+    let id = Value::from(id);
+    let message = format!("{{\"id\":{id},\"type\":\"next\",\"payload\":{result}}}");
+    Message::Text(message.into())
 }
 
 pub(super) fn error(id: &str, errors: &[Value]) -> Message {

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::graphql::access::{admit, publishable};
 use crate::graphql::context::{Caller, Executed};
 use crate::graphql::cookie::Cookies;
+use crate::graphql::encode;
 use crate::graphql::error::{Code, INTERNAL};
 use crate::graphql::handler::{MAX_ERRORS, error_of, unfit};
 use crate::graphql::live::{Ending, Holder, LAST_WORD};
@@ -45,8 +46,8 @@ pub(super) struct Operation {
 
 /// What came of waiting for an event.
 pub(super) enum Outcome {
-    /// An answer for the client.
-    Next(Value),
+    /// An answer for the client, as JSON.
+    Next(String),
     /// The operation is over, for these reasons.
     Failed(Vec<Value>),
     /// The connection is.
@@ -185,7 +186,7 @@ impl Operation {
         Err(Outcome::Ended(Ending::Session))
     }
 
-    async fn answer(&mut self, event: Event) -> Result<Option<Value>, Outcome> {
+    async fn answer(&mut self, event: Event) -> Result<Option<String>, Outcome> {
         let _turn = self.holder.app().live.answering.acquire().await;
         // Of its own end the session is still told.
         let last = matches!(&event, Event::SessionEnded(ended) if ended.id == self.holder.session);
@@ -196,7 +197,8 @@ impl Operation {
         let step = Step::Answer(event);
         let (requester, read_before) = (self.requester.clone(), self.read_before.clone());
         let response = run(&self.holder, &self.prepared, requester, step, read_before).await?;
-        Ok(response.map(|response| serde_json::to_value(response).unwrap_or_default()))
+        let json = response.map(|response| encode::response(&response));
+        Ok(json.map(|json| String::from_utf8_lossy(&json).into_owned()))
     }
 }
 

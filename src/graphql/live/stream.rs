@@ -1,5 +1,6 @@
 //! Server-sent events: one subscription, one answer to a POST (`graphql-sse`, distinct connections mode).
 
+use std::fmt::Display;
 use std::io;
 
 use axum::body::{Body, Bytes};
@@ -150,7 +151,7 @@ impl Pump {
             };
             let errors = match outcome {
                 Outcome::Next(result) => {
-                    self.send(event("next", &result), patience).await?;
+                    self.send(event("next", result), patience).await?;
                     drop(waiting);
                     waiting = Box::pin(operation.next());
                     continue;
@@ -166,7 +167,7 @@ impl Pump {
                     vec![error]
                 }
             };
-            let last = event("next", &json!({ "errors": errors }));
+            let last = event("next", json!({ "errors": errors }));
             return self
                 .send(format!("{last}event: complete\ndata:\n\n"), patience)
                 .await;
@@ -183,6 +184,6 @@ impl Pump {
     }
 }
 
-fn event(name: &str, data: &Value) -> String {
+fn event(name: &str, data: impl Display) -> String {
     format!("event: {name}\ndata: {data}\n\n")
 }

@@ -76,6 +76,8 @@ struct Asked {
     app: App,
     router: Router,
     request: Request<Body>,
+    /// Kept, so that the request does not take it down.
+    _known: Known,
 }
 
 impl Asked {
@@ -106,6 +108,7 @@ impl Asked {
             app,
             router,
             request: request(),
+            _known: known.clone(),
         };
         for _ in 0..3 {
             asked.answer();

@@ -3,6 +3,7 @@
 mod audit;
 mod bench;
 mod database;
+mod health;
 mod import;
 mod keys;
 mod mail;
@@ -38,6 +39,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Serve (the default)
     Serve,
+    /// Ask the server of this machine whether it can serve; exits with 0 if so
+    Health(health::Health),
     /// Change the schema of the database
     Migrate {
         #[command(subcommand)]
@@ -121,6 +124,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { config, command } = cli;
     match command.unwrap_or(Command::Serve) {
         Command::Schema { action } => return schema::run(&action),
+        Command::Health(asked) => health::run(config.listen, asked).await?,
         Command::Config {
             action: Settings::Check,
         } => check(&config).await?,
@@ -139,7 +143,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 Command::Bench { action } => bench::run(config, action).await,
                 Command::Mail { action } => mail::run(config, action).await,
                 Command::Webhook { action } => webhook::run(config, action).await,
-                Command::Schema { .. } | Command::Config { .. } => Ok(()),
+                Command::Schema { .. } | Command::Health(_) | Command::Config { .. } => Ok(()),
             }?;
         }
     }

@@ -1,5 +1,6 @@
 //! The real program as a newcomer meets it: how it starts, what it survives, and how it ends.
 
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
 use serde_json::{Value, json};
@@ -152,4 +153,40 @@ fn a_port_in_use_is_one_clear_line_and_starts_no_database() {
     );
     assert!(error.starts_with(&said), "{error}");
     assert!(!program.data_dir().exists());
+}
+
+#[test]
+fn supervisors_ask_the_server_how_it_is() {
+    let program = Program::new();
+    let server = program.serve();
+    let port = server.address.port();
+    let ask = |listen: &str, more: &[&str]| {
+        let arguments = [&["health", "--listen", listen], more].concat();
+        program.run(&arguments)
+    };
+    for listen in [format!("127.0.0.1:{port}"), format!("0.0.0.0:{port}")] {
+        assert_eq!(ask(&listen, &[]).success(), "");
+        assert_eq!(ask(&listen, &["--live"]).success(), "");
+    }
+    server.stop("TERM").success();
+    let error = ask(&format!("127.0.0.1:{port}"), &[]).error();
+    assert!(error.contains("no answer from 127.0.0.1"), "{error}");
+
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("it has one").to_string();
+    let silent = ask(&address, &[]).error();
+    assert!(silent.contains("within 3s"), "{silent}");
+    let answering = std::thread::spawn(move || {
+        for stream in listener.incoming().skip(1).take(1) {
+            let mut stream = stream.expect("a connection");
+            let mut asked = [0; 512];
+            let length = stream.read(&mut asked).expect("a request");
+            assert!(asked[..length].starts_with(b"GET /health/ready HTTP/1.1\r\n"));
+            let answer = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(answer.as_bytes()).expect("it listens");
+        }
+    });
+    let error = ask(&address, &[]).error();
+    assert!(error.contains("503"), "{error}");
+    answering.join().expect("it was asked");
 }

@@ -1,7 +1,9 @@
-//! README and program say the same.
+//! README and program say the same, and the page on security names what is there.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
 
 use cardea::config::Config;
 use cardea::graphql::error::Code;
@@ -91,10 +93,10 @@ fn every_code_of_an_error_is_explained_and_none_that_is_not_there() {
     let mut sources = include_str!("../../src/error.rs").to_owned();
     for folder in ["services", "services/import", "graphql"] {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/").to_owned() + folder;
-        for file in std::fs::read_dir(path).expect("a folder") {
+        for file in fs::read_dir(path).expect("a folder") {
             let path = file.expect("a file").path();
             if path.extension().is_some_and(|kind| kind == "rs") {
-                sources += &std::fs::read_to_string(path).expect("text");
+                sources += &fs::read_to_string(path).expect("text");
             }
         }
     }
@@ -127,4 +129,98 @@ fn the_workflows_are_sound_ours_and_those_for_users() {
     };
     let printed = scripts.run("workflows.mjs", &[("FILES", &files.join(" "))]);
     assert_eq!(printed, "3 workflows checked\n");
+}
+
+/// What stands between backticks on a page, outside of blocks of code.
+fn quoted(page: &str) -> impl Iterator<Item = &str> {
+    let prose = page.split("```").step_by(2);
+    prose.flat_map(|part| part.split('`').skip(1).step_by(2))
+}
+
+/// The file and the name of the test that `path` is, if it has the form of one: `cookies::a_name` lies in
+/// `tests/it/cookies.rs`, `crypto::seal::tests::a_name` in `src/crypto/seal.rs`.
+fn test_of(path: &str) -> Option<(String, &str)> {
+    let is_name = |part: &str| {
+        let mut letters = part.chars();
+        !part.is_empty()
+            && letters.all(|c| c == '_' || c.is_ascii_lowercase() || c.is_ascii_digit())
+    };
+    let (module, name) = path.rsplit_once("::")?;
+    if !path.split("::").all(is_name) {
+        return None;
+    }
+    let file = match module.strip_suffix("::tests") {
+        Some(module) => format!("src/{}.rs", module.replace("::", "/")),
+        None => format!("tests/it/{module}.rs"),
+    };
+    Some((file, name))
+}
+
+/// Whether a source has a test of this name, and not only a function.
+fn has_test(source: &str, name: &str) -> bool {
+    let mut of_a_test = false;
+    for line in source.lines().map(str::trim) {
+        if line == "#[test]" || line.starts_with("#[tokio::test") {
+            of_a_test = true;
+        }
+        let line = line.strip_prefix("async ").unwrap_or(line);
+        if let Some(function) = line.strip_prefix("fn ") {
+            let rest = function.strip_prefix(name);
+            if of_a_test && rest.is_some_and(|rest| rest.starts_with('(')) {
+                return true;
+            }
+            of_a_test = false;
+        }
+    }
+    false
+}
+
+#[test]
+fn the_page_on_security_names_tests_and_files_that_are_there() {
+    let page = include_str!("../../docs/SECURITY.md");
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut tests, mut files) = (BTreeSet::new(), BTreeSet::new());
+    for word in quoted(page) {
+        if let Some((file, name)) = test_of(word) {
+            let source = fs::read_to_string(top.join(&file)).expect(&file);
+            assert!(has_test(&source, name), "{file} has no test {name}");
+            tests.insert(word);
+        } else if Path::new(word).extension().is_some_and(|kind| kind == "rs") {
+            // As in docs/ARCHITECTURE.md, below src unless it says more.
+            let there = top.join("src").join(word).exists() || top.join(word).exists();
+            assert!(there, "there is no {word}");
+            files.insert(word);
+        }
+    }
+    // More than a few, or the page is not read as it is written.
+    assert!(tests.len() > 200, "{} tests", tests.len());
+    assert!(files.len() > 50, "{} files", files.len());
+
+    let source = include_str!("docs.rs");
+    let known = "the_settings_in_the_readme_are_those_of_the_program";
+    assert!(has_test(source, known));
+    assert!(!has_test(source, "has_test") && !has_test(source, "the_settings"));
+}
+
+#[test]
+fn every_verdict_on_a_requirement_of_security_says_what_shows_it() {
+    const VERDICTS: [&str; 5] = ["met", "partly", "operator", "not applicable", "not met"];
+    let page = include_str!("../../docs/SECURITY.md");
+    let (_, tables) = page.split_once("\n## OWASP ASVS").expect("the chapter");
+    let mut numbers = BTreeSet::new();
+    for line in tables.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [_, number, level, _, verdict, _, shown, _] = cells[..] else {
+            panic!("six cells are wanted: {line}");
+        };
+        if number == "#" {
+            continue;
+        }
+        assert!(numbers.insert(number), "{number} is there twice");
+        assert!(["1", "2", "3"].contains(&level), "{number}: {level}");
+        assert!(VERDICTS.contains(&verdict), "{number}: {verdict}");
+        let open = verdict == "operator" || verdict == "not met";
+        assert!(open || !shown.is_empty(), "{number}: nothing shows it");
+    }
+    assert!(numbers.len() > 200, "{} requirements", numbers.len());
 }

@@ -88,7 +88,7 @@ mod tests {
     fn encoded(of: &Value) -> String {
         let mut out = Vec::new();
         super::value(&mut out, of);
-        String::from_utf8(out).unwrap()
+        String::from_utf8(out).expect("text")
     }
 
     #[test]
@@ -104,8 +104,11 @@ mod tests {
             "each": each,
             "deep": {"of": [{"x": "𝄞", "y": "\u{2028}"}]},
         });
-        let value = Value::from_json(json).unwrap();
-        assert_eq!(encoded(&value), serde_json::to_string(&value).unwrap());
+        let value = Value::from_json(json).expect("a value");
+        assert_eq!(
+            encoded(&value),
+            serde_json::to_string(&value).expect("JSON")
+        );
         let value = Value::Enum(Name::new("EACH"));
         assert_eq!(encoded(&value), "\"EACH\"");
     }
@@ -133,8 +136,8 @@ mod tests {
         let answer = async_graphql::Response::from_errors(vec![error]);
         let answer = answer.extension("a", Value::from(1));
         let encoded = super::response(&answer);
-        let library = serde_json::to_vec(&answer).unwrap();
-        let read = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap();
+        let library = serde_json::to_vec(&answer).expect("JSON");
+        let read = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).expect("JSON");
         assert_eq!(read(&encoded), read(&library));
         assert!(encoded.starts_with(b"{\"errors\":["));
     }

@@ -73,9 +73,10 @@ impl TwoFactorState {
     /// If the database cannot answer.
     pub async fn by_users(conn: &Conn, users: &[Uuid]) -> QueryResult<Vec<Self>> {
         // For one, PostgreSQL would plan a list anew each time.
-        let (asked, one) = match users {
-            [user] => ("(SELECT $1) AS asked (user_id)", Some(*user)),
-            _ => ("unnest($1) AS asked (user_id)", None),
+        let asked = if users.len() == 1 {
+            "(SELECT $1)"
+        } else {
+            "unnest($1)"
         };
         let states = diesel::sql_query(format!(
             "SELECT user_id, \
@@ -86,18 +87,14 @@ impl TwoFactorState {
              (SELECT count(*) FROM passkeys AS passkey WHERE passkey.user_id = asked.user_id) AS passkeys, \
              EXISTS (SELECT FROM user_roles JOIN roles ON roles.id = user_roles.role_id \
               WHERE user_roles.user_id = asked.user_id AND roles.requires_two_factor) AS by_role \
-             FROM {asked}"
+             FROM {asked} AS asked (user_id)"
         ));
-        match one {
-            Some(user) => {
-                let states = states.bind::<sql_types::Uuid, _>(user).kept();
-                states.load(&mut &*conn).await
-            }
-            None => {
-                let states = states.bind::<sql_types::Array<sql_types::Uuid>, _>(users);
-                states.kept().load(&mut &*conn).await
-            }
+        if let [user] = users {
+            let states = states.bind::<sql_types::Uuid, _>(user).kept();
+            return states.load(&mut &*conn).await;
         }
+        let states = states.bind::<sql_types::Array<sql_types::Uuid>, _>(users);
+        states.kept().load(&mut &*conn).await
     }
 
     /// The state of one account.

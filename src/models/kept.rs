@@ -1,4 +1,4 @@
-//! `sql_query(…).kept()`: statements that are written by hand, with the same text each time.
+//! `….kept()`: statements that are written by hand, or hold a piece that is, with the same text each time.
 
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -10,8 +10,8 @@ pub struct Kept<Q>(Q);
 
 /// `.kept()`.
 pub trait KeptExt: Sized {
-    /// Has connections keep the statement, with its plan. Diesel prepares `sql_query` anew each time, because its text
-    /// might be another one each time; where it is not, planning is most of what a small statement costs.
+    /// Has connections keep the statement, with its plan. Diesel prepares what holds `sql_query` or `sql` anew each time, because the
+    /// text might be another one each time; where it is not, planning is most of what a small statement costs.
     fn kept(self) -> Kept<Self> {
         Kept(self)
     }

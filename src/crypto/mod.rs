@@ -5,5 +5,6 @@ pub mod master_key;
 pub mod passkey;
 pub mod password;
 pub mod seal;
+mod threads;
 pub mod token;
 pub mod webhook;

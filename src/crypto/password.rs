@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::crypto::foreign_hash::ForeignHash;
+use crate::crypto::threads::Threads;
 use crate::crypto::token::random;
 
 /// The most memory of a hash, in KiB: what a hasher is set to is also what it verifies.
@@ -33,6 +34,7 @@ struct Inner {
     memory: Mutex<Vec<Vec<Block>>>,
     dummy: String,
     permits: Arc<Semaphore>,
+    workers: Threads,
     threads: usize,
     queue: usize,
     pending: AtomicUsize,
@@ -57,7 +59,7 @@ impl PasswordHasher {
     /// threads with a queue of `queue`.
     ///
     /// # Errors
-    /// If argon2 does not accept the parameters, or they are beyond 1 GiB and 20 passes.
+    /// If argon2 does not accept the parameters, they are beyond 1 GiB and 20 passes, or there are no more threads.
     pub fn new(memory_kib: u32, passes: u32, threads: usize, queue: usize) -> anyhow::Result<Self> {
         anyhow::ensure!(
             memory_kib <= MOST_MEMORY_KIB && passes <= MOST_PASSES,
@@ -70,6 +72,7 @@ impl PasswordHasher {
             memory: Mutex::default(),
             dummy: String::new(),
             permits: Arc::new(Semaphore::new(threads)),
+            workers: Threads::start(threads).context("there are no threads to hash on")?,
             threads,
             queue,
             pending: AtomicUsize::new(0),
@@ -136,13 +139,13 @@ impl PasswordHasher {
             .expect("the semaphore is never closed");
         // The permit and the place belong to the work, not to the request: a client that hangs up
         // must not make room for more than there are threads.
-        let task = tokio::task::spawn_blocking(move || {
+        let done = inner.workers.run(move || {
             let result = work(&place.0);
             drop(permit);
             drop(place);
             result
         });
-        Ok(task.await.context("the hashing thread died").flatten())
+        Ok(done.await.context("the hash panicked").flatten())
     }
 }
 

@@ -68,8 +68,8 @@ pub(super) async fn serve(mut config: Config) -> anyhow::Result<()> {
             tracing::info!("Stopping");
             app.shutdown.cancel();
         };
-        tokio::join!(serving, stop);
-        Ok(())
+        let (served, ()) = tokio::join!(serving, stop);
+        served.context("there are no threads to serve on")
     }
     .await;
     database.close().await?;

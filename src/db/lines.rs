@@ -5,6 +5,7 @@
 //! the database answers them one after another (pipelining). What takes long or belongs to a transaction has no place
 //! here: what is behind it would wait with it.
 
+use std::cell::Cell;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -27,6 +28,16 @@ const SETUP: &str = "; SET lock_timeout = '250ms'";
 
 /// How long nobody tries again where the database let nobody in; those of the pool may still be there.
 const REST: Duration = Duration::from_secs(1);
+
+thread_local! {
+    static KEPT_TO: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// From now on this thread takes the line of this number first, as long as it has a turn: one that the thread has opened
+/// itself wakes nobody else.
+pub fn keep_to_line(number: usize) {
+    KEPT_TO.set(Some(number));
+}
 
 /// The shared connections. Cheap to clone.
 #[derive(Clone)]
@@ -116,7 +127,8 @@ impl Lines {
     /// or the database lets nobody in.
     pub async fn line(&self) -> Option<Line> {
         let places = &self.0.places;
-        let first = self.0.next.fetch_add(1, Ordering::Relaxed) % places.len();
+        let next = || self.0.next.fetch_add(1, Ordering::Relaxed);
+        let first = KEPT_TO.get().unwrap_or_else(next) % places.len();
         let (before, from) = places.split_at(first);
         let (turn, mut state) = from.iter().chain(before).find_map(|place| {
             let turn = Arc::clone(&place.turns).try_acquire_owned().ok()?;

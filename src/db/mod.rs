@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 
 pub use follow::Heard;
 use lines::Lines;
-pub use lines::Reading;
+pub use lines::{Reading, keep_to_line};
 
 /// A connection; model functions take `&mut Conn`.
 pub type Conn = AsyncPgConnection;

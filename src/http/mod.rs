@@ -1,6 +1,7 @@
 //! The HTTP door: routes, what every request passes, and the pages beside GraphQL. No logic of the product.
 
 pub mod client_ip;
+mod cores;
 pub mod cors;
 pub mod health;
 pub mod inbox;

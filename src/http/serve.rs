@@ -1,6 +1,7 @@
 //! Takes connections in and lets them go. It keeps slow and silent clients from holding on for ever.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tower::ServiceExt as _;
 
 use crate::app::App;
 use crate::graphql::live::stream::Cut;
+use crate::http::cores::{Core, Cores};
 
 /// How long a connection may take to send the headers of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,14 +26,24 @@ const MAX_HEADER_BYTES: usize = 16 * 1024;
 
 /// Serves `router` until the application is shut down; then requests in flight get the configured
 /// time to end.
-pub async fn serve(listener: TcpListener, router: Router, app: &App) {
+///
+/// # Errors
+/// If there are no threads to serve on.
+pub async fn serve(listener: TcpListener, router: Router, app: &App) -> io::Result<()> {
+    let mut cores = Cores::start()?;
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => accepted,
             () = app.shutdown.cancelled() => break,
         };
         match stream {
-            Ok((stream, peer)) => connection(stream, peer, router.clone(), app),
+            Ok((stream, peer)) => {
+                // The runtime that took it in must let go of it first.
+                match stream.into_std() {
+                    Ok(stream) => connection(cores.least_busy(), stream, peer, router.clone(), app),
+                    Err(error) => tracing::debug!(error = %error, "A connection broke: {error}"),
+                }
+            }
             Err(error) => {
                 // Out of file descriptors, most likely: those in use must be given back first.
                 tracing::warn!(error = %error, "A connection could not be taken in: {error}");
@@ -48,9 +60,16 @@ pub async fn serve(listener: TcpListener, router: Router, app: &App) {
     {
         tracing::warn!("Some requests did not end in {patience:?} and are cut");
     }
+    Ok(())
 }
 
-fn connection(stream: TcpStream, peer: SocketAddr, router: Router, app: &App) {
+fn connection(
+    core: &Core,
+    stream: std::net::TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    app: &App,
+) {
     // Answers are written whole; waiting to fill packets would only delay them.
     let _ = stream.set_nodelay(true);
     let cut = Cut::default();
@@ -61,15 +80,23 @@ fn connection(stream: TcpStream, peer: SocketAddr, router: Router, app: &App) {
         let answered = router.clone().oneshot(request.map(Body::new));
         async move { answered.await.map_err(|error: Infallible| error) }
     });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(MAX_HEADER_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
     let shutdown = app.shutdown.clone();
     let patience = Duration::from_secs(app.config.http.shutdown_secs);
-    app.tasks.spawn(async move {
+    let counted = core.connection();
+    let served = async move {
+        let stream = match TcpStream::from_std(stream) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(error = %error, "A connection could not be served: {error}");
+                return;
+            }
+        };
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(MAX_HEADER_BYTES)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
         let mut connection = pin!(connection);
         let in_order = async {
             tokio::select! {
@@ -88,5 +115,7 @@ fn connection(stream: TcpStream, peer: SocketAddr, router: Router, app: &App) {
             },
             () = cut.0.cancelled() => {}
         }
-    });
+        drop(counted);
+    };
+    app.tasks.spawn_on(served, core.runtime());
 }

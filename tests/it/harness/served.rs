@@ -35,7 +35,7 @@ impl Served {
         worker::start(&app.app);
         let (router, state) = (app.router.clone(), app.app.clone());
         let mut serving = JoinSet::new();
-        serving.spawn(async move { serve(listener, router, &state).await });
+        serving.spawn(async move { serve(listener, router, &state).await.expect("threads") });
         Self {
             url,
             _serving: serving,

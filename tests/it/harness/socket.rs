@@ -45,7 +45,7 @@ impl Listening {
         let router = http::router(app.clone()).expect("the schema is sound");
         let mut serving = JoinSet::new();
         let state = app.clone();
-        serving.spawn(async move { serve(listener, router, &state).await });
+        serving.spawn(async move { serve(listener, router, &state).await.expect("threads") });
         until("the line to the database", || app.access.is_believed()).await;
         Self { port, app, serving }
     }

@@ -18,6 +18,11 @@ impl Database {
     /// # Errors
     /// One line that says why it cannot be used.
     pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
+        if let Some(weakness) = config.database.weak_tls() {
+            tracing::warn!(
+                "On the way to the database {weakness}; sslmode=verify-full protects it"
+            );
+        }
         let (url, embedded) = if let Some(url) = &config.database.url {
             (url.clone(), None)
         } else {

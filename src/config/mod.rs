@@ -1,6 +1,7 @@
 //! Every setting, its flag, its variable and its default. Nothing else reads the environment.
 
 mod audit;
+pub mod database;
 mod effective;
 mod links;
 mod mail;
@@ -20,10 +21,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
-use secrecy::SecretString;
 use url::Url;
 
 pub use audit::AuditConfig;
+pub use database::DatabaseConfig;
 
 use crate::config::password::PasswordConfig;
 pub use links::LinkConfig;
@@ -163,53 +164,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-/// Where data is kept.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Database")]
-pub struct DatabaseConfig {
-    /// PostgreSQL 15 or newer, as `postgres://user:password@host/database`; without it the server starts one of its own
-    #[arg(
-        long = "database-url",
-        env = "DATABASE_URL",
-        hide_env_values = true,
-        global = true
-    )]
-    pub url: Option<SecretString>,
-    /// Folder of the server's own database [default: the user's data folder, as root /var/lib/cardea]
-    #[arg(long, env = "CARDEA_DATA_DIR", global = true)]
-    pub data_dir: Option<PathBuf>,
-    /// Folder of the PostgreSQL programs, where they are not found by themselves
-    #[arg(long, env = "CARDEA_POSTGRES_BIN_DIR", global = true)]
-    pub postgres_bin_dir: Option<PathBuf>,
-    /// Most connections to the database
-    #[arg(
-        long = "database-pool-size",
-        env = "CARDEA_DATABASE_POOL_SIZE",
-        default_value_t = 16,
-        global = true
-    )]
-    pub pool_size: usize,
-    /// Seconds that a request waits for a connection
-    #[arg(
-        long = "database-wait-secs",
-        env = "CARDEA_DATABASE_WAIT_SECS",
-        default_value_t = 2,
-        global = true
-    )]
-    pub wait_secs: u64,
-    /// Seconds after which PostgreSQL gives a statement up
-    #[arg(
-        long,
-        env = "CARDEA_STATEMENT_TIMEOUT_SECS",
-        default_value_t = 5,
-        global = true
-    )]
-    pub statement_timeout_secs: u32,
-    /// Bring the database's schema up to date at start [default: true in development, false in production]
-    #[arg(long, env = "CARDEA_AUTO_MIGRATE", value_name = "BOOL", global = true)]
-    pub auto_migrate: Option<bool>,
 }
 
 /// Who may open an account, and with what.

@@ -1,7 +1,5 @@
 //! Which settings cannot hold, alone, together, or in production.
 
-use secrecy::ExposeSecret as _;
-
 use crate::config::links::MAX_HOURS;
 use crate::config::{Config, Origins, SameSite, SmtpTls, TrustedProxies};
 
@@ -23,13 +21,12 @@ impl Config {
                 "CARDEA_PUBLIC_URL must be an http or https address without query and fragment",
             );
         }
-        if let Some(url) = &self.database.url {
-            check(
-                !url.expose_secret().starts_with("postgres://")
-                    && !url.expose_secret().starts_with("postgresql://"),
-                "DATABASE_URL must begin with postgres:// or postgresql://",
-            );
-        }
+        found.extend(self.database.problems(self.production()));
+        let mut check = |wrong: bool, problem: &str| {
+            if wrong {
+                found.push(problem.to_owned());
+            }
+        };
         check(
             self.session.sessions_per_account == 0 || self.session.recent_sign_in_minutes == 0,
             "CARDEA_SESSIONS_PER_ACCOUNT and CARDEA_RECENT_SIGN_IN_MINUTES must be at least 1",

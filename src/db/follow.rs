@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{anyhow, bail};
 use secrecy::ExposeSecret as _;
 use tokio::sync::Notify;
-use tokio_postgres::{AsyncMessage, NoTls};
+use tokio_postgres::AsyncMessage;
 use uuid::Uuid;
 
-use crate::db::{CONNECT_TIMEOUT, Db, address_of};
+use crate::db::{CONNECT_TIMEOUT, Db, address_of, tls};
 
 /// What comes by a channel that is followed.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Db {
         heard: impl Fn(Heard),
     ) -> anyhow::Result<Infallible> {
         let address = address_of(self.url.expose_secret())?;
-        let connected = address.connect(NoTls);
+        let connected = tls::connect(&address);
         let (client, mut connection) = tokio::time::timeout(CONNECT_TIMEOUT, connected).await??;
         // The sign of life is a notification itself: that the connection answers does not say that
         // notifications come by it. A pooler in between may swallow them.

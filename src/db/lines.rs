@@ -15,10 +15,9 @@ use diesel_async::pooled_connection::deadpool::Object;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
-use tokio_postgres::NoTls;
 use tokio_util::task::TaskTracker;
 
-use crate::db::{Conn, Counter, address_of, count_statements, in_time, watched};
+use crate::db::{Conn, Counter, address_of, count_statements, in_time, tls, watched};
 
 /// Most statements under way on one connection; who comes behind them takes a connection of the pool.
 const MOST_UNDER_WAY: usize = 16;
@@ -180,9 +179,8 @@ impl Lines {
 
     async fn connect(&self) -> anyhow::Result<Connected> {
         let Inner { url, setup, .. } = &*self.0;
-        let (client, connection) = watched(address_of(url.expose_secret())?)
-            .connect(NoTls)
-            .await?;
+        let address = watched(address_of(url.expose_secret())?);
+        let (client, connection) = tls::connect(&address).await?;
         let is_over = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&is_over);
         self.0.tasks.spawn(async move {

@@ -2,6 +2,7 @@
 
 mod follow;
 mod lines;
+mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,9 +23,10 @@ use diesel_async::{
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use futures_util::FutureExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 use crate::config::DatabaseConfig;
+use crate::config::database::Address;
 use crate::error::{Error, Result};
 
 pub use follow::Heard;
@@ -185,7 +187,7 @@ impl Db {
         work: impl AsyncFnOnce(&Client) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let address = address_of(self.url.expose_secret())?;
-        let connected = address.connect(NoTls);
+        let connected = tls::connect(&address);
         let (client, connection) = tokio::time::timeout(CONNECT_TIMEOUT, connected).await??;
         tokio::select! {
             // What the work says of a connection that was lost tells more.
@@ -327,28 +329,21 @@ pub async fn single_connection(url: &SecretString) -> anyhow::Result<Conn> {
 async fn connect(url: &str) -> anyhow::Result<Conn> {
     let address = watched(address_of(url)?);
     let connected = async {
-        let (client, connection) = address.connect(NoTls).await.map_err(|error| {
-            // Without hint and detail, which stand on lines of their own.
-            match error.as_db_error() {
-                Some(refusal) => anyhow!("{}", refusal.message()),
-                None => error.into(),
-            }
-        })?;
+        let (client, connection) = tls::connect(&address).await?;
         Ok(AsyncPgConnection::try_from_client_and_connection(client, connection).await?)
     };
     in_time(connected).await
 }
 
 /// The parts of a database's address.
-fn address_of(url: &str) -> anyhow::Result<tokio_postgres::Config> {
-    // The parser's own words may quote a piece of the password.
-    url.parse().map_err(|_| anyhow!("it is not well formed"))
+fn address_of(url: &str) -> anyhow::Result<Address> {
+    Address::parse(url).map_err(anyhow::Error::msg)
 }
 
 /// A network that swallows everything is found out before a quarter of an hour is over.
-fn watched(mut address: tokio_postgres::Config) -> tokio_postgres::Config {
-    if address.get_tcp_user_timeout().is_none() {
-        address.tcp_user_timeout(SILENCE);
+fn watched(mut address: Address) -> Address {
+    if address.server.get_tcp_user_timeout().is_none() {
+        address.server.tcp_user_timeout(SILENCE);
     }
     address
 }

@@ -42,11 +42,11 @@ fn an_address_that_leads_to_no_postgresql_is_one_clear_line() {
     assert!(error.starts_with(said), "{error}");
     assert_eq!(
         refused("postgres://a:hunter2@127.0.0.1:port/b"),
-        "cannot connect to PostgreSQL at the address given: it is not well formed"
+        "DATABASE_URL: it is not well formed"
     );
     assert_eq!(
         refused("postgres://a:hunter2@127.0.0.1:1/b?hunter2=1"),
-        "cannot connect to PostgreSQL at 127.0.0.1:1: it is not well formed"
+        "DATABASE_URL: it is not well formed"
     );
     // Takes connections and never says a word.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -1,59 +1,22 @@
 //! The way to the mail server: who it is, who we are, and what nobody on the way gets to see.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::harness::TestApp;
+use crate::harness::authority::Authority;
 use crate::harness::smtp::MailServer;
 
-/// A certificate authority of the test, and a server's certificate from it.
-struct Authority {
-    folder: TempDir,
-}
-
-impl Authority {
-    /// With a certificate that is made out to `host`.
-    fn certifying(host: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut authority = CertificateParams::default();
-        let name = format!("Authority of {host}");
-        authority.distinguished_name.push(DnType::CommonName, name);
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = || KeyPair::generate().expect("a key");
-        let authority = CertifiedIssuer::self_signed(authority, key()).expect("a certificate");
-        let server = CertificateParams::new([host.to_owned()]).expect("a name");
-        let server_key = key();
-        let server = server
-            .signed_by(&server_key, &authority)
-            .expect("a certificate");
-        for (file, content) in [
-            ("authority.pem", authority.pem()),
-            ("server.pem", server.pem()),
-            ("server.key", server_key.serialize_pem()),
-        ] {
-            fs::write(folder.path().join(file), content).expect("a file");
-        }
-        Self { folder }
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Settings of a server with the certificate, which wants an account.
-    fn server(&self, tls: &str) -> Value {
-        json!({
-            "tls": tls, "certificate": self.file("server.pem"), "key": self.file("server.key"),
-            "credentials": ["cardea", "p:w/ä"],
-        })
-    }
+/// Settings of a mail server with a certificate of `authority`, which wants an account.
+fn mail_server(authority: &Authority, tls: &str) -> Value {
+    json!({
+        "tls": tls, "certificate": authority.file("server.pem"), "key": authority.file("server.key"),
+        "credentials": ["cardea", "p:w/ä"],
+    })
 }
 
 /// Sends one mail to the server at `url`; gives what the job failed with.
@@ -82,7 +45,7 @@ const USER: &str = "cardea:p%3Aw%2F%C3%A4@";
 async fn starttls_and_tls_from_the_start_protect_the_password_and_the_mail() {
     let authority = Authority::certifying("localhost");
     for (scheme, tls) in [("smtp", "starttls"), ("smtps", "implicit")] {
-        let Some(server) = MailServer::with(authority.server(tls)).await else {
+        let Some(server) = MailServer::with(mail_server(&authority, tls)).await else {
             return;
         };
         let url = format!("{scheme}://{USER}localhost:{}", server.port);
@@ -105,7 +68,7 @@ async fn a_certificate_of_another_host_or_of_a_stranger_gets_no_mail() {
     let other = Authority::certifying("mail.example.org");
     let authority = Authority::certifying("localhost");
     for (scheme, tls) in [("smtp", "starttls"), ("smtps", "implicit")] {
-        let Some(server) = MailServer::with(other.server(tls)).await else {
+        let Some(server) = MailServer::with(mail_server(&other, tls)).await else {
             return;
         };
         let url = format!("{scheme}://{USER}localhost:{}", server.port);
@@ -113,7 +76,7 @@ async fn a_certificate_of_another_host_or_of_a_stranger_gets_no_mail() {
         assert!(error.contains("not valid for name"), "{error}");
         assert_eq!(server.mails(), Vec::<Value>::new());
 
-        let server = MailServer::with(authority.server(tls))
+        let server = MailServer::with(mail_server(&authority, tls))
             .await
             .expect("Python");
         let url = format!("{scheme}://{USER}localhost:{}", server.port);
@@ -196,7 +159,7 @@ async fn meddler(port: u16, answers: &'static str) -> (u16, JoinSet<std::io::Res
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_from_before_tls_are_not_taken_for_the_server_s() {
     let authority = Authority::certifying("localhost");
-    let mut settings = authority.server("starttls");
+    let mut settings = mail_server(&authority, "starttls");
     settings
         .as_object_mut()
         .expect("an object")

@@ -19,6 +19,7 @@ mod conformance;
 mod constraints;
 mod cookies;
 mod cors;
+mod database_tls;
 mod docs;
 mod document;
 mod email_change;

@@ -341,6 +341,8 @@ async fn behind_a_pooler_that_swallows_notifications_nothing_is_remembered() {
     let port = url.port().expect("a port");
     let line = deaf_line(([127, 0, 0, 1], port).into()).await;
     url.set_port(Some(line.port())).expect("a port");
+    // The line knows messages alone, and the answer to a question about TLS is none.
+    url.set_query(Some("sslmode=disable"));
     let config = crate::harness::app::config(&[]);
     let db = cardea::db::Db::new(&String::from(url).into(), &config.database).expect("a pool");
     let other = App::new(config, db, app.app.clock.clone())

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod authenticator;
+pub mod authority;
 pub mod chromium;
 pub mod client;
 pub mod db;

@@ -121,15 +121,19 @@ enum Settings {
 /// # Errors
 /// One line that says what is wrong.
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    let Cli { config, command } = cli;
+    let Cli {
+        mut config,
+        command,
+    } = cli;
+    let unreadable = config.read_secret_files().err().unwrap_or_default();
     match command.unwrap_or(Command::Serve) {
         Command::Schema { action } => return schema::run(&action),
         Command::Health(asked) => health::run(config.listen, asked).await?,
         Command::Config {
             action: Settings::Check,
-        } => check(&config).await?,
+        } => check(&config, unreadable).await?,
         command => {
-            check_quietly(&config)?;
+            check_quietly(&config, unreadable)?;
             log(&config)?;
             match command {
                 Command::Serve => serve::serve(config).await,
@@ -150,8 +154,9 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn check(config: &Config) -> anyhow::Result<()> {
-    let mut problems = config.problems();
+async fn check(config: &Config, unreadable: Vec<String>) -> anyhow::Result<()> {
+    let mut problems = unreadable;
+    problems.extend(config.problems());
     let seal = &config.seal;
     let (text, file) = (seal.master_key.as_ref(), seal.master_key_file.as_deref());
     let key = master_key::given(text, file, seal.master_key_command.as_deref()).await;
@@ -167,8 +172,10 @@ async fn check(config: &Config) -> anyhow::Result<()> {
     bail!("{} of the settings cannot hold", problems.len());
 }
 
-fn check_quietly(config: &Config) -> anyhow::Result<()> {
-    match config.problems().as_slice() {
+fn check_quietly(config: &Config, unreadable: Vec<String>) -> anyhow::Result<()> {
+    let mut problems = unreadable;
+    problems.extend(config.problems());
+    match problems.as_slice() {
         [] => Ok(()),
         [problem] => bail!("{problem}"),
         problems => bail!("the settings cannot hold:\n  {}", problems.join("\n  ")),

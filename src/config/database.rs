@@ -20,6 +20,14 @@ pub struct DatabaseConfig {
         global = true
     )]
     pub url: Option<SecretString>,
+    /// File with the address of the database, in the place of `DATABASE_URL`
+    #[arg(
+        long = "database-url-file",
+        env = "DATABASE_URL_FILE",
+        value_name = "PATH",
+        global = true
+    )]
+    pub url_file: Option<PathBuf>,
     /// Folder of the server's own database [default: the user's data folder, as root /var/lib/cardea]
     #[arg(long, env = "CARDEA_DATA_DIR", global = true)]
     pub data_dir: Option<PathBuf>,
@@ -134,12 +142,10 @@ impl Address {
         if !addresses.is_empty() {
             return addresses.iter().all(IpAddr::is_loopback);
         }
-        self.server.get_hosts().iter().all(|host| match host {
-            Host::Tcp(name) => {
-                let address = name.parse::<IpAddr>();
-                name == "localhost" || address.is_ok_and(|address| address.is_loopback())
-            }
-            socket => is_socket(socket),
+        self.server.get_hosts().iter().all(|host| {
+            let Host::Tcp(name) = host else { return true };
+            let address = name.parse::<IpAddr>();
+            name == "localhost" || address.is_ok_and(|address| address.is_loopback())
         })
     }
 }

@@ -27,6 +27,9 @@ pub struct MailConfig {
     /// Mail server, as `smtp://user:password@host:587` (STARTTLS) or `smtps://…:465` (TLS from the start); `?tls=none` sends in the clear
     #[arg(long, env = "CARDEA_SMTP_URL", hide_env_values = true, global = true)]
     pub smtp_url: Option<SecretString>,
+    /// File with the address of the mail server, in the place of `CARDEA_SMTP_URL`
+    #[arg(long, env = "CARDEA_SMTP_URL_FILE", value_name = "PATH", global = true)]
+    pub smtp_url_file: Option<PathBuf>,
     /// File of PEM certificates to trust besides the public authorities, for a mail server with a private one
     #[arg(long, env = "CARDEA_SMTP_CA_FILE", global = true)]
     pub smtp_ca_file: Option<PathBuf>,
@@ -178,6 +181,7 @@ mod tests {
             inbox: None,
             from: "Cardea <no-reply@example.org>".to_owned(),
             smtp_url: Some(url.into()),
+            smtp_url_file: None,
             smtp_ca_file: None,
             smtp_timeout_secs: 10,
             smtp_connections: 4,

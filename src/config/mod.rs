@@ -12,6 +12,7 @@ mod problems;
 mod providers;
 mod rates;
 mod retention;
+mod secret_file;
 mod two_factor;
 mod webhooks;
 

@@ -1,4 +1,4 @@
-//! With which other providers people may sign in. It reads no file but that of a key and asks nobody.
+//! With which other providers people may sign in. It reads no files but those of secrets and asks nobody.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -9,6 +9,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::config::network::is_loopback;
+use crate::config::secret_file;
 
 /// With which other providers people may sign in.
 #[derive(Args, Clone, Debug)]
@@ -33,6 +34,14 @@ pub struct ProviderConfig {
         global = true
     )]
     pub google_client_secret: Option<SecretString>,
+    /// File with the client secret at Google
+    #[arg(
+        long,
+        env = "CARDEA_GOOGLE_CLIENT_SECRET_FILE",
+        value_name = "PATH",
+        global = true
+    )]
+    pub google_client_secret_file: Option<PathBuf>,
     /// Issuer of Google's ID tokens
     #[arg(
         long,
@@ -84,6 +93,14 @@ pub struct ProviderConfig {
         global = true
     )]
     pub github_client_secret: Option<SecretString>,
+    /// File with the client secret at GitHub
+    #[arg(
+        long = "github-client-secret-file",
+        env = "CARDEA_GITHUB_CLIENT_SECRET_FILE",
+        value_name = "PATH",
+        global = true
+    )]
+    pub github_client_secret_file: Option<PathBuf>,
     /// Address of GitHub, or of a GitHub Enterprise Server
     #[arg(
         long = "github-url",
@@ -109,6 +126,14 @@ pub struct ProviderConfig {
         global = true
     )]
     pub oidc_providers: Option<SecretString>,
+    /// File with the JSON of `CARDEA_OIDC_PROVIDERS`
+    #[arg(
+        long,
+        env = "CARDEA_OIDC_PROVIDERS_FILE",
+        value_name = "PATH",
+        global = true
+    )]
+    pub oidc_providers_file: Option<PathBuf>,
 }
 
 /// Pages to which a provider may send the browser back.
@@ -247,22 +272,11 @@ impl ProviderConfig {
     }
 
     fn apple(&self) -> Result<Option<ProviderSettings>, String> {
-        let key = match (&self.apple_private_key, &self.apple_private_key_file) {
-            (Some(_), Some(_)) => {
-                return Err(
-                    "set CARDEA_APPLE_PRIVATE_KEY or CARDEA_APPLE_PRIVATE_KEY_FILE, not both"
-                        .to_owned(),
-                );
-            }
-            (Some(key), None) => Some(key.clone()),
-            (None, Some(file)) => Some(read("CARDEA_APPLE_PRIVATE_KEY_FILE", file)?),
-            (None, None) => None,
-        };
         match (
             &self.apple_client_id,
             &self.apple_team_id,
             &self.apple_key_id,
-            key,
+            &self.apple_private_key,
         ) {
             (None, None, None, None) => Ok(None),
             (Some(client_id), Some(team_id), Some(key_id), Some(private_key)) => {
@@ -276,7 +290,7 @@ impl ProviderConfig {
                         issuer_text: self.apple_issuer.clone(),
                         team_id: team_id.clone(),
                         key_id: key_id.clone(),
-                        private_key,
+                        private_key: private_key.clone(),
                     },
                 }))
             }
@@ -375,7 +389,7 @@ impl Other {
         let what = format!("CARDEA_OIDC_PROVIDERS: `{slug}`");
         let client_secret = match (self.client_secret, self.client_secret_file) {
             (Some(secret), None) => secret,
-            (None, Some(file)) => read(&what, &file)?,
+            (None, Some(file)) => secret_file::read(&what, &file)?,
             _ => {
                 return Err(format!(
                     "{what} needs one of clientSecret and clientSecretFile"
@@ -430,10 +444,4 @@ fn address(what: &str, text: &str) -> Result<Url, String> {
                 && url.password().is_none()
         })
         .ok_or_else(|| format!("{what}: `{text}` is no https address"))
-}
-
-fn read(what: &str, file: &PathBuf) -> Result<SecretString, String> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| format!("{what}: {} cannot be read: {error}", file.display()))?;
-    Ok(text.trim_end().into())
 }

@@ -13,6 +13,7 @@ use url::Url;
 
 use crate::config::Config;
 use crate::config::network::is_loopback;
+use crate::config::secret_file;
 
 /// Most services: each costs a row for every change of an account.
 const MOST: usize = 10;
@@ -32,6 +33,9 @@ pub struct WebhookConfig {
         global = true
     )]
     pub webhooks: Option<SecretString>,
+    /// File with the JSON of `CARDEA_WEBHOOKS`
+    #[arg(long, env = "CARDEA_WEBHOOKS_FILE", value_name = "PATH", global = true)]
+    pub webhooks_file: Option<PathBuf>,
     /// Seconds that a service has to take an event
     #[arg(
         long,
@@ -153,10 +157,8 @@ impl Element {
         let secrets = match (self.secrets, self.secrets_file) {
             (Some(secrets), None) => secrets,
             (None, Some(file)) => {
-                let text = std::fs::read_to_string(&file).map_err(|error| {
-                    format!("{what}: {} cannot be read: {error}", file.display())
-                })?;
-                let lines = text.lines().map(str::trim);
+                let text = secret_file::read(&what, &file)?;
+                let lines = text.expose_secret().lines().map(str::trim);
                 lines
                     .filter(|line| !line.is_empty())
                     .map(SecretString::from)

@@ -84,6 +84,7 @@ mod roles;
 mod schema;
 mod schema_diff;
 mod sealed;
+mod secret_files;
 mod server;
 mod session;
 mod shared_connections;

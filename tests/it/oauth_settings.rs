@@ -26,17 +26,6 @@ fn a_provider_that_is_half_set_is_named() {
             vec!["--apple-client-id=x", "--apple-team-id=x"],
             "CARDEA_APPLE_KEY_ID",
         ),
-        (
-            vec!["--apple-private-key-file=/nowhere"],
-            "CARDEA_APPLE_PRIVATE_KEY_FILE",
-        ),
-        (
-            vec![
-                "--apple-private-key=s3cret",
-                "--apple-private-key-file=/nowhere",
-            ],
-            "not both",
-        ),
     ] {
         let found = problems(&flags).join("; ");
         assert!(found.contains(named), "{flags:?}: {found}");

@@ -61,7 +61,9 @@ pub fn config(arguments: &[&str]) -> Config {
         "--oauth-per-network=100000",
     ];
     // The last of two equal flags holds.
-    Settings::parse_from(defaults.iter().chain(arguments)).config
+    let mut config = Settings::parse_from(defaults.iter().chain(arguments)).config;
+    config.read_secret_files().expect("files of secrets");
+    config
 }
 
 impl TestApp {

@@ -73,6 +73,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Tasks that outlive the request that began them; waited for when the server stops.
     pub tasks: TaskTracker,
+    /// Says that the server was told to stop, and still takes requests in for a while.
+    pub leaving: CancellationToken,
     /// Says that the server stops.
     pub shutdown: CancellationToken,
     key_search: Arc<KeySearch>,
@@ -176,6 +178,7 @@ impl App {
             webhooks,
             clock,
             tasks: TaskTracker::new(),
+            leaving: CancellationToken::new(),
             shutdown: CancellationToken::new(),
             key_search: Arc::default(),
         })))

@@ -1,7 +1,7 @@
 //! `serve`: everything from the first connection to the last.
 
 use std::io::{self, Write as _};
-use std::pin::pin;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use cardea::app::App;
@@ -10,7 +10,7 @@ use cardea::config::Config;
 use cardea::services::{audit_chain, sealed, webhook};
 use cardea::{http, listener, schedule, worker};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::command::database::Database;
 
@@ -29,7 +29,7 @@ pub(super) async fn serve(mut config: Config) -> anyhow::Result<()> {
     // Port 0 stands for any that is free.
     config.listen = listener.local_addr()?;
     // From here on a signal ends the server in order, wherever it is.
-    let mut told_to_stop = pin!(told_to_stop()?);
+    let mut signals = Signals::new()?;
     // Meanwhile: it takes as long as everything that the database is asked.
     let settings = config.clone();
     let api = tokio::task::spawn_blocking(move || http::api(&settings));
@@ -38,7 +38,7 @@ pub(super) async fn serve(mut config: Config) -> anyhow::Result<()> {
         tokio::select! {
             prepared = database.prepare(&config) => prepared?,
             // Another server's migrations may take long.
-            () = &mut told_to_stop => return Ok(()),
+            () = signals.next() => return Ok(()),
         }
         let app = App::new(config, database.db.clone(), Clock::system()).await?;
         let sealed = sealed::seal_what_is_clear(&app).await;
@@ -64,7 +64,8 @@ pub(super) async fn serve(mut config: Config) -> anyhow::Result<()> {
         let _ = announce(&app);
         let serving = http::serve::serve(listener, router, &app);
         let stop = async {
-            told_to_stop.await;
+            signals.next().await;
+            leave(&app, &mut signals).await;
             tracing::info!("Stopping");
             app.shutdown.cancel();
         };
@@ -76,16 +77,41 @@ pub(super) async fn serve(mut config: Config) -> anyhow::Result<()> {
     served
 }
 
-/// Ends at the first Ctrl-C or SIGTERM from now on.
-fn told_to_stop() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
+/// Ctrl-C and SIGTERM, from when the value is made.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Ends at the next one.
+    async fn next(&mut self) {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
-    })
+    }
+}
+
+/// Says to whoever asks that the server goes, and serves on until they have heard it: those who balance load send
+/// requests here until their next look. Another signal ends it at once.
+async fn leave(app: &App, signals: &mut Signals) {
+    app.leaving.cancel();
+    let delay = Duration::from_secs(app.config.http.shutdown_delay_secs);
+    if !delay.is_zero() {
+        tracing::info!("Told to stop; connections are taken in for {delay:?} more");
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = signals.next() => {}
+        }
+    }
 }
 
 /// Tells a newcomer where everything is.

@@ -89,14 +89,6 @@ impl Config {
             self.limits.nesting > 64,
             "CARDEA_DOCUMENT_NESTING must be at most 64",
         );
-        check(
-            self.http.max_body_bytes < 1024 || self.http.request_timeout_secs == 0,
-            "CARDEA_MAX_BODY_BYTES must be at least 1024 and CARDEA_REQUEST_TIMEOUT_SECS at least 1",
-        );
-        check(
-            self.http.trusted_documents_only && self.http.trusted_documents.is_none(),
-            "CARDEA_TRUSTED_DOCUMENTS_ONLY needs CARDEA_TRUSTED_DOCUMENTS",
-        );
         check(self.rates.hold_nothing(), "rates must be at least 1");
         found.extend(self.malformed_origins());
         found.extend(self.passkey_problem());
@@ -119,6 +111,7 @@ impl Config {
     fn problems_of_parts(&self) -> Vec<String> {
         let mut found = self.mail.problems();
         found.extend(self.links.problems());
+        found.extend(self.http.problems());
         found.extend(self.two_factor.problems());
         found.extend(self.seal.problems());
         found.extend(self.retention.problems());

@@ -25,8 +25,11 @@ async fn live() -> &'static str {
     "alive\n"
 }
 
-/// The database answers and its schema is the one that this build needs.
+/// The database answers, its schema is the one that this build needs, and the server was not told to stop.
 async fn ready(State(app): State<App>) -> Response {
+    if app.leaving.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the server stops\n").into_response();
+    }
     let checked =
         tokio::time::timeout(std::time::Duration::from_secs(2), app.db.is_current()).await;
     match checked {

@@ -209,6 +209,46 @@ async fn clients_that_never_end_do_not_hold_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn after_the_signal_the_server_says_that_it_goes_and_serves_on_for_a_while() {
+    let db = TestDb::new(&config(&[]).database).await;
+    let program = Program::on(&db.url()).with("CARDEA_SHUTDOWN_DELAY_SECS", "2");
+    let mut server = program.serve();
+    assert_eq!(server.get("/health/ready").text, "ready\n");
+    let start = Instant::now();
+    server.process.signal("TERM");
+    until("the word", || {
+        (server.get("/health/ready").status == 503).then_some(())
+    });
+    // New connections, one for each request.
+    assert_eq!(server.get("/health/ready").text, "the server stops\n");
+    assert_eq!(server.get("/health/live").status, 200);
+    server.register("ada");
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "it was to serve on"
+    );
+    assert!(server.process.ended().is_none());
+    server.process.wait().success();
+    assert!(start.elapsed() >= Duration::from_secs(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_the_wait() {
+    let db = TestDb::new(&config(&[]).database).await;
+    let program = Program::on(&db.url()).with("CARDEA_SHUTDOWN_DELAY_SECS", "300");
+    for second in ["TERM", "INT"] {
+        let server = program.serve();
+        server.process.signal("TERM");
+        until("the word", || {
+            (server.get("/health/ready").status == 503).then_some(())
+        });
+        let start = Instant::now();
+        server.stop(second).success();
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_waits_for_anothers_migrations_can_be_stopped() {
     let db = TestDb::empty().await;
     let mut other = single_connection(&db.url()).await.expect("a connection");

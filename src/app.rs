@@ -28,6 +28,7 @@ use crate::models::audit_event::AuditEvent;
 use crate::models::data_key::{InstallationKey, WrappedKey};
 use crate::models::signing_key::{NewSigningKey, SigningKey};
 use crate::provider::Providers;
+use crate::refusals::Refusals;
 use crate::scalar::DateTime;
 use crate::together::Together;
 use crate::webhook::Webhooks;
@@ -69,6 +70,8 @@ pub struct Parts {
     pub shown: Together<AuditEvent>,
     /// Which services are told of accounts.
     pub webhooks: Webhooks,
+    /// How often the log was told of what limits refuse.
+    pub refusals: Arc<Refusals>,
     /// What time it is.
     pub clock: Clock,
     /// Tasks that outlive the request that began them; waited for when the server stops.
@@ -176,6 +179,7 @@ impl App {
             providers,
             shown: Together::default(),
             webhooks,
+            refusals: Arc::default(),
             clock,
             tasks: TaskTracker::new(),
             leaving: CancellationToken::new(),

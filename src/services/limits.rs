@@ -1,7 +1,7 @@
 //! How often an operation may be tried. The budgets lie in the database, so that all instances agree;
 //! each is one statement, and is taken before the work that it guards.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
@@ -63,12 +63,56 @@ pub enum Limit {
     Refusal,
 }
 
+/// Whom a limit turns away, as the log says it: never by address, name or network.
+#[derive(Clone, Copy)]
+enum By<'a> {
+    Network,
+    Name,
+    Address,
+    Account(&'a str),
+    Session(Uuid),
+}
+
+impl Limit {
+    /// What the log calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Register => "register",
+            Self::LoginNetwork => "login network",
+            Self::PasskeyCeremony => "passkey ceremony",
+            Self::Resend(_) => "resend",
+            Self::Mail(_) => "mail",
+            Self::MailRequest => "mail request",
+            Self::Token => "token",
+            Self::Invitation => "invitation",
+            Self::Import => "import",
+            Self::OAuth => "oauth",
+            Self::Export => "export",
+            Self::Refusal => "refusal",
+        }
+    }
+
+    fn by(self, subject: &str) -> By<'_> {
+        match self {
+            Self::Register
+            | Self::LoginNetwork
+            | Self::PasskeyCeremony
+            | Self::MailRequest
+            | Self::Token
+            | Self::OAuth => By::Network,
+            Self::Resend(_) | Self::Mail(_) => By::Address,
+            Self::Invitation | Self::Import | Self::Export | Self::Refusal => By::Account(subject),
+        }
+    }
+}
+
 /// Takes one use of `limit` for `subject`, before anything costly is done.
 ///
 /// # Errors
 /// `TOO_MANY_ATTEMPTS` with the time to wait.
 pub async fn take(app: &App, limit: Limit, client: &ClientInfo, subject: &str) -> Result<()> {
-    refuse(wait(app, limit, client, subject).await?)
+    let wait = wait(app, limit, client, subject).await?;
+    refuse(app, limit.name(), limit.by(subject), wait)
 }
 
 /// Takes one use of `limit` for `subject`; gives the time to wait where there is none left.
@@ -154,7 +198,7 @@ pub async fn take_mail(
         let key = key(&["resend", kind, &address.to_lowercase()]);
         rate_limit::forget(&mut *app.db.conn().await?, &[&key[..]]).await?;
     }
-    refuse(wait)
+    refuse(app, "mail", By::Address, wait)
 }
 
 /// Takes one mail of `kind` to `address` that somebody causes without asking for it; gives when it may
@@ -181,13 +225,14 @@ pub async fn mail_due_at(
 ///
 /// # Errors
 /// `TOO_MANY_ATTEMPTS` with the time to wait.
-pub async fn take_refresh(conn: &mut Conn, session: Uuid, now: DateTime) -> Result<()> {
+pub async fn take_refresh(app: &App, conn: &mut Conn, session: Uuid) -> Result<()> {
     let Some(budget) = Budget::new(REFRESHES, TimeDelta::hours(1)) else {
         return Ok(());
     };
     let key = key(&["refresh", &session.to_string()]);
-    let wait = rate_limit::take(conn, &key, None, budget, now).await?;
-    refuse(wait.map(|wait| wait.to_std().unwrap_or_default()))
+    let wait = rate_limit::take(conn, &key, None, budget, app.now()).await?;
+    let wait = wait.map(|wait| wait.to_std().unwrap_or_default());
+    refuse(app, "refresh", By::Session(session), wait)
 }
 
 /// Takes one try to prove the second factor of `user`. Only a right code gives the tries back, not a right
@@ -200,7 +245,8 @@ pub async fn take_code(app: &App, conn: &mut Conn, user: Uuid) -> Result<()> {
     let Some(budget) = budget else { return Ok(()) };
     let subject = subject_of_account(user);
     let wait = rate_limit::take(conn, &code_key(user), Some(&subject), budget, app.now()).await?;
-    refuse(wait.map(|wait| wait.to_std().unwrap_or_default()))
+    let wait = wait.map(|wait| wait.to_std().unwrap_or_default());
+    refuse(app, "second factor", By::Account(&user.to_string()), wait)
 }
 
 /// Forgets the tries before a right code.
@@ -265,11 +311,12 @@ impl Try {
         let (now, rates) = (app.now(), &app.config.rates);
         let mut conn = app.db.conn().await?;
         let delay = this.delay(&mut conn, rates.login_tries, now).await?;
-        refuse(delay)?;
+        refuse(app, "login", By::Name, delay)?;
         if let Some(budget) = Budget::new(rates.logins_per_name, TimeDelta::days(1)) {
             let (key, subject) = (&this.by_name, Some(&this.subject));
             let wait = rate_limit::take(&mut conn, key, subject, budget, now).await?;
-            refuse(wait.map(|wait| wait.to_std().unwrap_or_default()))?;
+            let wait = wait.map(|wait| wait.to_std().unwrap_or_default());
+            refuse(app, "login name", By::Name, wait)?;
         }
         Ok(this)
     }
@@ -279,21 +326,23 @@ impl Try {
     /// # Errors
     /// `TOO_MANY_ATTEMPTS` with the time to wait.
     pub async fn to_confirm(app: &App, user: Uuid) -> Result<Self> {
+        let account = user.to_string();
         let this = Self {
-            by_network: key(&["confirm", &user.to_string()]),
+            by_network: key(&["confirm", &account]),
             by_name: [0; 32],
             subject: subject_of_account(user),
         };
         let (now, mut conn) = (app.now(), app.db.conn().await?);
         // Right ones count, too: each costs a hash.
         if let Some(budget) = Budget::new(CONFIRMATIONS, TimeDelta::minutes(15)) {
-            let key = key(&["confirmations", &user.to_string()]);
+            let key = key(&["confirmations", &account]);
             let wait = rate_limit::take(&mut conn, &key, None, budget, now).await?;
-            refuse(wait.map(|wait| wait.to_std().unwrap_or_default()))?;
+            let wait = wait.map(|wait| wait.to_std().unwrap_or_default());
+            refuse(app, "confirmations", By::Account(&account), wait)?;
         }
         let tries = app.config.rates.login_tries;
         let delay = this.delay(&mut conn, tries, now).await?;
-        refuse(delay)?;
+        refuse(app, "confirm", By::Account(&account), delay)?;
         Ok(this)
     }
 
@@ -391,11 +440,29 @@ pub async fn unlock_names(conn: &mut Conn, email: &str, username: Option<&str>) 
     Ok(rate_limit::forget_subjects(conn, &subjects).await?)
 }
 
-fn refuse(wait: Option<Duration>) -> Result<()> {
-    match wait {
-        None => Ok(()),
-        Some(wait) => Err(UserError::too_many_attempts(wait).into()),
+/// Refuses where there is something to wait for. The log has a line of it, at most ten a minute for each limit: the span of
+/// the request names the request, by whose id a proxy's log tells the address.
+fn refuse(app: &App, limit: &'static str, by: By<'_>, wait: Option<Duration>) -> Result<()> {
+    let Some(wait) = wait else { return Ok(()) };
+    if let Some(left_out) = app.refusals.line(limit, Instant::now()) {
+        let wait_secs = wait.as_secs();
+        let (user, session, whom) = match by {
+            By::Network => (None, None, "a network".to_owned()),
+            By::Name => (None, None, "a name".to_owned()),
+            By::Address => (None, None, "an address".to_owned()),
+            By::Account(id) => (Some(id), None, format!("account {id}")),
+            By::Session(id) => (None, Some(id.to_string()), format!("session {id}")),
+        };
+        tracing::info!(
+            limit,
+            wait_secs,
+            left_out,
+            user.id = user,
+            session.id = session,
+            "The limit `{limit}` refused {whom}"
+        );
     }
+    Err(UserError::too_many_attempts(wait).into())
 }
 
 fn code_key(user: Uuid) -> [u8; 32] {

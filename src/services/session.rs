@@ -199,7 +199,7 @@ pub async fn refresh(app: &App, client: &ClientInfo, token: &str) -> Result<Sign
             let Some(session) = Session::rotate(conn, &old, &new.hash(), &salt, now).await? else {
                 return Ok(None);
             };
-            limits::take_refresh(conn, session.id, now).await?;
+            limits::take_refresh(app, conn, session.id).await?;
             let user = active_owner(conn, &session).await?;
             Ok::<_, Error>(Some((user, session)))
         })

@@ -30,6 +30,12 @@ const LAYERS: &[Layer] = &[
         crates: &["axum"],
     },
     Layer {
+        paths: &["refusals.rs"],
+        only: Some(&[]),
+        ours: &[],
+        crates: &["axum", "diesel", "diesel_async"],
+    },
+    Layer {
         paths: &["together.rs"],
         only: Some(&["error"]),
         ours: &[],

@@ -233,6 +233,39 @@ async fn after_the_signal_the_server_says_that_it_goes_and_serves_on_for_a_while
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_limits_refuse_is_in_the_log_so_far_and_names_nobody() {
+    let db = TestDb::new(&config(&[]).database).await;
+    let program = Program::on(&db.url())
+        .with("CARDEA_LOGIN_TRIES", "1")
+        .with("CARDEA_REGISTRATIONS_PER_HOUR", "1");
+    let server = program.serve();
+    server.register("ada");
+    let input = json!({ "input": { "identifier": email("ada"), "password": "Hunter2-Hunter2" } });
+    let refused = (0..16).filter(|_| {
+        let answer = server.gql(LOGIN, &input);
+        answer.data("login/errors/0/code") == "TOO_MANY_ATTEMPTS"
+    });
+    assert_eq!(refused.count(), 15);
+    let again = json!({ "input": { "email": email("bob"), "fullName": "Bob", "password": "Correct-Horse-7" } });
+    let register =
+        "mutation($input: RegisterInput!) { register(input: $input) { errors { code } } }";
+    let answer = server.gql(register, &again);
+    assert_eq!(answer.data("register/errors/0/code"), "TOO_MANY_ATTEMPTS");
+    let log = server.stop("TERM").stderr;
+    let lines = |limit: &str| {
+        let said = format!("The limit `{limit}` refused");
+        log.lines().filter(|line| line.contains(&said)).count()
+    };
+    assert_eq!((lines("login"), lines("register")), (10, 1), "{log}");
+    for line in log.lines().filter(|line| line.contains("The limit")) {
+        assert!(line.contains("request{id="), "{line}");
+        for secret in ["ada", "bob", "example.org", "127.0.0.1", "Hunter2"] {
+            assert!(!line.contains(secret), "{line}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_the_wait() {
     let db = TestDb::new(&config(&[]).database).await;
     let program = Program::on(&db.url()).with("CARDEA_SHUTDOWN_DELAY_SECS", "300");

@@ -9,6 +9,7 @@ use cardea::clock::Clock;
 use cardea::config::Config;
 use cardea::services::{audit_chain, sealed, webhook};
 use cardea::{http, listener, schedule, worker};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -19,6 +20,7 @@ use crate::command::database::Database;
 /// # Errors
 /// One line that says why it cannot.
 pub(super) async fn serve(mut config: Config) -> anyhow::Result<()> {
+    allow_open_files(&mut config);
     // Before the database, which may take seconds to start.
     let listener = TcpListener::bind(config.listen).await.with_context(|| {
         format!(
@@ -75,6 +77,39 @@ pub(super) async fn serve(mut config: Config) -> anyhow::Result<()> {
     .await;
     database.close().await?;
     served
+}
+
+/// Open files beside connections of clients and of the database: the program's own, mails, providers, webhooks.
+const OTHER_FILES: usize = 128;
+
+/// Lets the process open as many files as its connections take, where it may raise that itself; otherwise takes fewer
+/// connections in, so that there is always a file left for the database.
+fn allow_open_files(config: &mut Config) {
+    let beside = OTHER_FILES + config.database.pool_size;
+    let wanted = u64::try_from(config.http.max_connections + beside).unwrap_or(u64::MAX);
+    let limit = getrlimit(Resource::Nofile);
+    // None stands for no limit.
+    let Some(current) = limit.current.filter(|current| *current < wanted) else {
+        return;
+    };
+    let raised = limit.maximum.map_or(wanted, |most| most.min(wanted));
+    let new = Rlimit {
+        current: Some(raised),
+        maximum: limit.maximum,
+    };
+    let allowed = match setrlimit(Resource::Nofile, new) {
+        Ok(()) => raised,
+        Err(_) => current,
+    };
+    if allowed < wanted {
+        let left = usize::try_from(allowed).unwrap_or(usize::MAX);
+        let most = left.saturating_sub(beside).max(1);
+        tracing::warn!(
+            "At most {allowed} files may be open: {most} connections are taken in at once, and not {}",
+            config.http.max_connections
+        );
+        config.http.max_connections = most;
+    }
 }
 
 /// Ctrl-C and SIGTERM, from when the value is made.

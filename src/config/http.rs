@@ -57,6 +57,14 @@ pub struct HttpConfig {
         global = true
     )]
     pub request_timeout_secs: u64,
+    /// Most connections at once, live ones among them; whoever comes then waits until one closes
+    #[arg(
+        long,
+        env = "CARDEA_MAX_CONNECTIONS",
+        default_value_t = 12_000,
+        global = true
+    )]
+    pub max_connections: usize,
     /// Most live connections, for events over WebSocket and SSE
     #[arg(
         long,
@@ -102,6 +110,10 @@ impl HttpConfig {
             (
                 !self.trusted_documents_only || self.trusted_documents.is_some(),
                 "CARDEA_TRUSTED_DOCUMENTS_ONLY needs CARDEA_TRUSTED_DOCUMENTS",
+            ),
+            (
+                self.max_connections > self.live_connections && self.max_connections <= 1_000_000,
+                "CARDEA_MAX_CONNECTIONS must be greater than CARDEA_LIVE_CONNECTIONS, and at most 1000000",
             ),
             (
                 self.shutdown_delay_secs <= 300,

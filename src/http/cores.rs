@@ -17,7 +17,7 @@ use crate::db;
 /// The threads. All but the one that started them end when this is dropped, and with them whatever still runs there.
 pub(super) struct Cores {
     cores: Vec<Core>,
-    /// Where one of those that are equal is looked for first: sockets are counted nowhere.
+    /// Where one of those that are equal is looked for first.
     next: usize,
     stop: CancellationToken,
 }

@@ -8,6 +8,7 @@ pub mod inbox;
 pub mod layers;
 pub mod oauth_callback;
 pub mod pages;
+mod patience;
 pub mod playground;
 pub mod serve;
 

@@ -4,43 +4,67 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use axum::http::StatusCode;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
 use crate::app::App;
 use crate::graphql::live::stream::Cut;
 use crate::http::cores::{Core, Cores};
+use crate::http::patience::{Patient, Place};
 
-/// How long a connection may take to send the headers of a request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the log says that there is no place for more connections.
+const FULL_AGAIN: Duration = Duration::from_mins(1);
 /// Most bytes of a request's headers, and of what is read ahead of a body.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
 /// Serves `router` until the application is shut down; then requests in flight get the configured
-/// time to end.
+/// time to end. Past the most connections nobody is taken in until one closes: the system holds those who come, and
+/// they are served then.
 ///
 /// # Errors
 /// If there are no threads to serve on.
 pub async fn serve(listener: TcpListener, router: Router, app: &App) -> io::Result<()> {
     let mut cores = Cores::start()?;
+    let most = app.config.http.max_connections;
+    let places = Arc::new(Semaphore::new(most));
+    let mut said_full: Option<Instant> = None;
     loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => accepted,
+        if places.available_permits() == 0
+            && said_full.is_none_or(|said| said.elapsed() >= FULL_AGAIN)
+        {
+            said_full = Some(Instant::now());
+            tracing::warn!(
+                "All {most} connections are in use (CARDEA_MAX_CONNECTIONS); others wait"
+            );
+        }
+        let taken_in = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            let place = place.map_err(io::Error::other)?;
+            let (stream, peer) = listener.accept().await?;
+            Ok::<_, io::Error>((stream, peer, place))
+        };
+        let taken_in = tokio::select! {
+            taken_in = taken_in => taken_in,
             () = app.shutdown.cancelled() => break,
         };
-        match stream {
-            Ok((stream, peer)) => {
+        match taken_in {
+            Ok((stream, peer, place)) => {
+                let core = cores.least_busy();
+                let place = (place, core.connection());
                 // The runtime that took it in must let go of it first.
                 match stream.into_std() {
-                    Ok(stream) => connection(cores.least_busy(), stream, peer, router.clone(), app),
+                    Ok(stream) => connection(core, stream, place, peer, router.clone(), app),
                     Err(error) => tracing::debug!(error = %error, "A connection broke: {error}"),
                 }
             }
@@ -66,23 +90,15 @@ pub async fn serve(listener: TcpListener, router: Router, app: &App) -> io::Resu
 fn connection(
     core: &Core,
     stream: std::net::TcpStream,
+    place: Place,
     peer: SocketAddr,
     router: Router,
     app: &App,
 ) {
     // Answers are written whole; waiting to fill packets would only delay them.
     let _ = stream.set_nodelay(true);
-    let cut = Cut::default();
-    let handed = cut.clone();
-    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        request.extensions_mut().insert(handed.clone());
-        let answered = router.clone().oneshot(request.map(Body::new));
-        async move { answered.await.map_err(|error: Infallible| error) }
-    });
     let shutdown = app.shutdown.clone();
     let patience = Duration::from_secs(app.config.http.shutdown_secs);
-    let counted = core.connection();
     let served = async move {
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
@@ -91,9 +107,24 @@ fn connection(
                 return;
             }
         };
+        let (stream, phase) = Patient::new(stream, place);
+        let cut = Cut::default();
+        let handed = cut.clone();
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(handed.clone());
+            let answered = router.clone().oneshot(request.map(Body::new));
+            let phase = phase.clone();
+            phase.begins();
+            async move {
+                let answered = answered.await.map_err(|error: Infallible| error)?;
+                phase.answered(answered.status() == StatusCode::SWITCHING_PROTOCOLS);
+                Ok::<_, Infallible>(answered)
+            }
+        });
         let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
+            // Its one time limit would be that for the silence between requests, too.
+            .header_read_timeout(None)
             .max_buf_size(MAX_HEADER_BYTES)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
@@ -115,7 +146,6 @@ fn connection(
             },
             () = cut.0.cancelled() => {}
         }
-        drop(counted);
     };
     app.tasks.spawn_on(served, core.runtime());
 }

@@ -16,6 +16,7 @@ mod client_info;
 mod clients;
 mod compatibility;
 mod conformance;
+mod connections;
 mod constraints;
 mod cookies;
 mod cors;

@@ -1,0 +1,226 @@
+//! How long a connection may say nothing, or say little at a time. It knows nothing of requests but where they begin and end.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep};
+
+/// How long a connection may take to send the headers of a request, from its first byte on; the first request from the
+/// beginning of the connection on.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may be silent between requests, or take nothing of an answer. Longer than the minute for which
+/// proxies keep connections, so that they are the ones to close them.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// What a connection holds among all of them, and among those of its thread.
+pub(super) type Place = (OwnedSemaphorePermit, Arc<()>);
+
+/// Where a connection is.
+#[derive(Clone)]
+pub(super) struct Phase(Arc<AtomicU8>);
+
+/// The headers of a request are on their way.
+const HEADERS: u8 = 0;
+/// A request is at work, which has a time limit of its own.
+const WORK: u8 = 1;
+/// An answer is on its way, or nothing at all.
+const REST: u8 = 2;
+/// No HTTP any more: a socket looks after itself.
+const SOCKET: u8 = 3;
+/// No phase: the time has to be set anew.
+const NONE: u8 = 4;
+
+impl Phase {
+    /// The headers of a request have arrived.
+    pub(super) fn begins(&self) {
+        self.0.store(WORK, Ordering::Relaxed);
+    }
+
+    /// Its answer is known.
+    pub(super) fn answered(&self, becomes_socket: bool) {
+        let phase = if becomes_socket { SOCKET } else { REST };
+        self.0.store(phase, Ordering::Relaxed);
+    }
+}
+
+/// A connection that ends where nobody goes on. It holds its place among all connections until it is dropped, as a socket, too.
+pub(super) struct Patient {
+    stream: TcpStream,
+    phase: Phase,
+    /// The phase for which the time runs.
+    timed: u8,
+    time: Pin<Box<Sleep>>,
+    idle_timeout: Duration,
+    _place: Place,
+}
+
+impl Patient {
+    pub(super) fn new(stream: TcpStream, place: Place) -> (Self, Phase) {
+        let phase = Phase(Arc::new(AtomicU8::new(HEADERS)));
+        let this = Self {
+            stream,
+            phase: phase.clone(),
+            timed: HEADERS,
+            time: Box::pin(tokio::time::sleep(HEADER_TIMEOUT)),
+            idle_timeout: IDLE_TIMEOUT,
+            _place: place,
+        };
+        (this, phase)
+    }
+
+    /// Nothing moves: whether that has been so for too long.
+    fn waits<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let phase = self.phase.0.load(Ordering::Relaxed);
+        let limit = match phase {
+            HEADERS => HEADER_TIMEOUT,
+            REST => self.idle_timeout,
+            _ => {
+                self.timed = NONE;
+                return Poll::Pending;
+            }
+        };
+        if self.timed != phase {
+            self.timed = phase;
+            self.time.as_mut().reset(Instant::now() + limit);
+        }
+        ready!(self.time.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Something was written.
+    fn moved(&mut self) {
+        if self.timed == REST {
+            self.timed = NONE;
+        }
+    }
+}
+
+impl AsyncRead for Patient {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        match Pin::new(&mut self.stream).poll_read(context, buffer) {
+            Poll::Pending => self.waits(context),
+            read @ Poll::Ready(_) => {
+                if buffer.filled().len() > before && self.phase.0.load(Ordering::Relaxed) == REST {
+                    // The next request begins, and its time with it.
+                    self.phase.0.store(HEADERS, Ordering::Relaxed);
+                    self.timed = NONE;
+                }
+                read
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Patient {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.stream).poll_write(context, bytes) {
+            Poll::Pending => self.waits(context),
+            written @ Poll::Ready(_) => {
+                self.moved();
+                written
+            }
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.stream).poll_write_vectored(context, slices) {
+            Poll::Pending => self.waits(context),
+            written @ Poll::Ready(_) => {
+                self.moved();
+                written
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        // An answer is out. hyper does not ask for the next request until the system wakes it: the time begins here.
+        match self.waits(context) {
+            Poll::Pending => Poll::Ready(Ok(())),
+            over @ Poll::Ready(_) => over,
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::body::Body;
+    use axum::http::Response;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn silence_behind_an_answer_ends_the_connection_and_each_request_begins_it_anew() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let mut client = TcpStream::connect(address).await.expect("a connection");
+        let (stream, _) = listener.accept().await.expect("a client");
+        let places = Arc::new(Semaphore::new(1));
+        let place = Arc::clone(&places).try_acquire_owned().expect("a place");
+        let (mut stream, phase) = Patient::new(stream, (place, Arc::default()));
+        stream.idle_timeout = Duration::from_millis(600);
+        let service = service_fn(move |_| {
+            phase.begins();
+            let phase = phase.clone();
+            async move {
+                phase.answered(false);
+                Ok::<_, Infallible>(Response::new(Body::from("yes")))
+            }
+        });
+        let served = hyper::server::conn::http1::Builder::new()
+            .header_read_timeout(None)
+            .serve_connection(TokioIo::new(stream), service);
+        let start = Instant::now();
+        let asked = async {
+            let mut answer = [0; 512];
+            for _ in 0..3 {
+                let request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+                client.write_all(request).await.expect("it is read");
+                assert!(client.read(&mut answer).await.expect("an answer") > 0);
+                tokio::time::sleep(Duration::from_millis(400)).await;
+            }
+            assert!(start.elapsed() >= Duration::from_millis(1200));
+            assert_eq!(client.read(&mut answer).await.ok(), Some(0), "it is over");
+        };
+        let both = async { tokio::join!(served, asked) };
+        let both = tokio::time::timeout(Duration::from_secs(8), both).await;
+        assert!(both.expect("it ends by itself").0.is_err());
+        assert!(start.elapsed() >= Duration::from_millis(1400));
+        assert_eq!(places.available_permits(), 1, "its place is free");
+    }
+}

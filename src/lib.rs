@@ -2,8 +2,8 @@
 //!
 //! Three layers, one direction. The doors (`graphql`, `http`, `worker`, and the program itself)
 //! parse, ask one service and shape its answer; `services` hold what the product does; `models`
-//! hold rows and SQL. `crypto`, `mail`, `provider`, `webhook`, `config`, `clock`, `scalar`, `error`, `db`
-//! and `embedded` are leaves that know nothing of the rest; `auth` tells who asks; `live` hands on what happens;
+//! hold rows and SQL. `crypto`, `mail`, `provider`, `webhook`, `config`, `clock`, `scalar`, `error`, `metrics`,
+//! `db` and `embedded` are leaves that know nothing of the rest; `auth` tells who asks; `live` hands on what happens;
 //! `app` holds what all share.
 //! A noun has one name in every layer: `models/session.rs`, `services/login.rs`,
 //! `graphql/session.rs`, `tests/it/session.rs`. `docs/ARCHITECTURE.md` says why.
@@ -21,6 +21,7 @@ pub mod http;
 pub mod listener;
 pub mod live;
 pub mod mail;
+pub mod metrics;
 pub mod models;
 pub mod provider;
 pub mod refusals;

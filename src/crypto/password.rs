@@ -1,6 +1,6 @@
 //! Password hashing: argon2id on a bounded set of threads. It does not judge what a good password is.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,12 +38,28 @@ struct Inner {
     threads: usize,
     queue: usize,
     pending: AtomicUsize,
+    refused: AtomicU64,
     one_hash: Duration,
 }
 
 /// Too many hashes are waiting; come back after the time given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy(pub Duration);
+
+/// The hashes of this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Most that are worked on at once.
+    pub threads: usize,
+    /// Those that are.
+    pub running: usize,
+    /// Most that may wait.
+    pub limit: usize,
+    /// Those that do.
+    pub waiting: usize,
+    /// Those that were told to come back, so far.
+    pub refused: u64,
+}
 
 /// How a password compares with a stored hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +92,7 @@ impl PasswordHasher {
             threads,
             queue,
             pending: AtomicUsize::new(0),
+            refused: AtomicU64::new(0),
             one_hash: Duration::ZERO,
         };
         let start = Instant::now();
@@ -88,6 +105,22 @@ impl PasswordHasher {
     #[must_use]
     pub fn threads(&self) -> usize {
         self.0.threads
+    }
+
+    /// How many hashes are worked on and wait just now.
+    #[must_use]
+    pub fn queue(&self) -> Queue {
+        let inner = &self.0;
+        let free = inner.permits.available_permits();
+        let running = inner.threads.saturating_sub(free);
+        let pending = inner.pending.load(Ordering::SeqCst);
+        Queue {
+            threads: inner.threads,
+            running,
+            limit: inner.queue,
+            waiting: pending.saturating_sub(running),
+            refused: AtomicU64::load(&inner.refused, Ordering::Relaxed),
+        }
     }
 
     /// The PHC string to keep for `password`.
@@ -159,6 +192,7 @@ impl Place {
         if before < inner.threads + inner.queue {
             return Ok(place);
         }
+        inner.refused.fetch_add(1, Ordering::Relaxed);
         let rounds = u32::try_from(before / inner.threads).unwrap_or(u32::MAX);
         Err(Busy(inner.one_hash.saturating_mul(rounds)))
     }

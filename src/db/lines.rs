@@ -17,7 +17,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
-use crate::db::{Conn, Counter, address_of, count_statements, in_time, tls, watched};
+use crate::db::{Conn, Tally, address_of, count_statements, in_time, tls, watched};
 
 /// Most statements under way on one connection; who comes behind them takes a connection of the pool.
 const MOST_UNDER_WAY: usize = 16;
@@ -47,7 +47,7 @@ struct Inner {
     next: AtomicUsize,
     url: SecretString,
     setup: String,
-    counter: Counter,
+    counter: Tally,
     tasks: TaskTracker,
 }
 
@@ -107,7 +107,7 @@ impl From<Object<Conn>> for Reading {
 
 impl Lines {
     /// So many to the database at `url`, which connect when they are first asked for.
-    pub fn new(count: usize, url: &SecretString, setup: &str, counter: Counter) -> Self {
+    pub fn new(count: usize, url: &SecretString, setup: &str, counter: Tally) -> Self {
         let place = |_| Place {
             state: Mutex::default(),
             turns: Arc::new(Semaphore::new(MOST_UNDER_WAY)),
@@ -167,6 +167,17 @@ impl Lines {
         }
     }
 
+    /// How many turns there are on all of them, and how many are taken.
+    pub fn turns(&self) -> (usize, usize) {
+        let places = &self.0.places;
+        let all = places.len() * MOST_UNDER_WAY;
+        let free: usize = places
+            .iter()
+            .map(|place| place.turns.available_permits())
+            .sum();
+        (all, all.saturating_sub(free))
+    }
+
     /// Closes them once nobody uses them; hands none out any more.
     pub fn close(&self) {
         for place in &self.0.places {
@@ -190,7 +201,7 @@ impl Lines {
         });
         let mut conn = AsyncPgConnection::try_from(client).await?;
         conn.batch_execute(setup).await?;
-        count_statements(&mut conn, Arc::clone(&self.0.counter));
+        count_statements(&mut conn, self.0.counter.clone());
         Ok(Connected { conn, is_over })
     }
 }

@@ -2,11 +2,12 @@
 
 mod follow;
 mod lines;
+mod tally;
 mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
 use diesel::connection::InstrumentationEvent;
@@ -28,10 +29,12 @@ use tokio_postgres::Client;
 use crate::config::DatabaseConfig;
 use crate::config::database::Address;
 use crate::error::{Error, Result};
+use crate::metrics::Histogram;
 
 pub use follow::Heard;
 use lines::Lines;
 pub use lines::{Reading, keep_to_line};
+pub use tally::Tally;
 
 /// A connection; model functions take `&mut Conn`.
 pub type Conn = AsyncPgConnection;
@@ -57,11 +60,31 @@ pub struct Db {
     pool: Pool<Conn>,
     lines: Lines,
     url: SecretString,
-    statements: Counter,
+    statements: Tally,
+    waits: Arc<Waits>,
 }
 
-/// Of statements.
-type Counter = Arc<AtomicU64>;
+/// How connections of the pool were come by.
+#[derive(Default)]
+struct Waits {
+    times: Histogram,
+    failures: AtomicU64,
+}
+
+/// The connections of this moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Connections {
+    /// Most connections of the pool.
+    pub limit: usize,
+    /// Those that are open.
+    pub open: usize,
+    /// Those of them that nobody uses.
+    pub idle: usize,
+    /// Who waits for one.
+    pub waiting: usize,
+    /// Statements that may be under way on shared connections, and those that are.
+    pub shared: (usize, usize),
+}
 
 impl Db {
     /// A pool for the database at `url`; connects when first asked for a connection.
@@ -69,18 +92,18 @@ impl Db {
     /// # Errors
     /// If the settings of the pool contradict each other.
     pub fn new(url: &SecretString, config: &DatabaseConfig) -> anyhow::Result<Self> {
-        let statements = Counter::default();
+        let statements = Tally::default();
         let setup = session_setup(config.statement_timeout_secs);
-        let counter = Arc::clone(&statements);
+        let counter = statements.clone();
         let wait = Duration::from_secs(config.wait_secs);
         let shared = (config.pool_size / 4).clamp(1, MOST_LINES);
-        let lines = Lines::new(shared, url, &setup, Arc::clone(&statements));
+        let lines = Lines::new(shared, url, &setup, statements.clone());
         let mut manager = ManagerConfig::default();
         // A check by query costs a round trip at each checkout; a connection that broke is found
         // by its first statement and dropped then.
         manager.recycling_method = RecyclingMethod::Fast;
         manager.custom_setup = Box::new(move |url| {
-            let (setup, counter) = (setup.clone(), Arc::clone(&counter));
+            let (setup, counter) = (setup.clone(), counter.clone());
             async move {
                 let mut conn = connect(url).await.map_err(|error| {
                     diesel::ConnectionError::BadConnection(format!("{error:#}"))
@@ -108,6 +131,7 @@ impl Db {
             lines,
             url: url.clone(),
             statements,
+            waits: Arc::default(),
         })
     }
 
@@ -116,11 +140,35 @@ impl Db {
     /// # Errors
     /// [`Error::Unavailable`] when there is none in time.
     pub async fn conn(&self) -> Result<Object<Conn>> {
+        let asked = Instant::now();
         // Boxed: it would make each future in which somebody waits for a connection two kilobytes larger.
-        Box::pin(self.pool.get()).await.map_err(|error| {
+        let got = Box::pin(self.pool.get()).await;
+        self.waits.times.observe(asked.elapsed());
+        got.map_err(|error| {
+            self.waits.failures.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(error = %error, "No connection to the database: {error}");
             Error::Unavailable
         })
+    }
+
+    /// How many connections there are just now.
+    #[must_use]
+    pub fn connections(&self) -> Connections {
+        let pool = self.pool.status();
+        Connections {
+            limit: pool.max_size,
+            open: pool.size,
+            idle: pool.available,
+            waiting: pool.waiting,
+            shared: self.lines.turns(),
+        }
+    }
+
+    /// How long it took to get connections of the pool, in vain or not, and how often it was in vain.
+    #[must_use]
+    pub fn waits(&self) -> (&Histogram, u64) {
+        let failures = AtomicU64::load(&self.waits.failures, Ordering::Relaxed);
+        (&self.waits.times, failures)
     }
 
     /// A connection for one statement that reads and is quick: one that others use at the same time, or else one of the
@@ -138,7 +186,7 @@ impl Db {
     /// SQL statements sent so far, the ones that begin and end transactions included.
     #[must_use]
     pub fn statements(&self) -> u64 {
-        AtomicU64::load(&self.statements, Ordering::Relaxed)
+        self.statements.read()
     }
 
     /// Checks that the database can be reached and is new enough.
@@ -355,10 +403,11 @@ async fn in_time<T>(connected: impl Future<Output = anyhow::Result<T>>) -> anyho
         .map_err(|_| anyhow!("no answer in {} seconds", CONNECT_TIMEOUT.as_secs()))?
 }
 
-fn count_statements(conn: &mut Conn, counter: Counter) {
+fn count_statements(conn: &mut Conn, counter: Tally) {
     conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
         if matches!(event, InstrumentationEvent::StartQuery { .. }) {
-            counter.fetch_add(1, Ordering::Relaxed);
+            counter.count();
+            tally::count_for_whoever_asks();
         }
     });
 }

@@ -36,6 +36,12 @@ const LAYERS: &[Layer] = &[
         crates: &["axum", "diesel", "diesel_async"],
     },
     Layer {
+        paths: &["metrics"],
+        only: Some(&["metrics"]),
+        ours: &[],
+        crates: &["axum", "diesel", "diesel_async"],
+    },
+    Layer {
         paths: &["together.rs"],
         only: Some(&["error"]),
         ours: &[],
@@ -56,7 +62,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         paths: &["db"],
-        only: Some(&["config", "db", "error"]),
+        only: Some(&["config", "db", "error", "metrics"]),
         ours: &[],
         crates: &["axum"],
     },

@@ -24,6 +24,7 @@ use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::live::{Live, Times};
 use crate::mail::{Inbox, Mailer, Smtp};
+use crate::metrics::Logins;
 use crate::models::audit_event::AuditEvent;
 use crate::models::data_key::{InstallationKey, WrappedKey};
 use crate::models::signing_key::{NewSigningKey, SigningKey};
@@ -72,8 +73,12 @@ pub struct Parts {
     pub webhooks: Webhooks,
     /// How often the log was told of what limits refuse.
     pub refusals: Arc<Refusals>,
+    /// Steps of signing in that were tried.
+    pub logins: Arc<Logins>,
     /// What time it is.
     pub clock: Clock,
+    /// When the application was put together.
+    pub started_at: DateTime,
     /// Tasks that outlive the request that began them; waited for when the server stops.
     pub tasks: TaskTracker,
     /// Says that the server was told to stop, and still takes requests in for a while.
@@ -180,6 +185,8 @@ impl App {
             shown: Together::default(),
             webhooks,
             refusals: Arc::default(),
+            logins: Arc::default(),
+            started_at: DateTime(clock.now()),
             clock,
             tasks: TaskTracker::new(),
             leaving: CancellationToken::new(),

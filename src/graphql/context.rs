@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_graphql::Context;
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::auth::requester::{Actor, ClientInfo, Requester};
-use crate::error::Result;
+use crate::error::{Result, UserErrorCode};
 use crate::graphql::cookie::Cookies;
 use crate::graphql::loader::Loaders;
 use crate::graphql::witness::Witness;
@@ -20,20 +20,38 @@ use crate::services::session::{Leaving, SignedIn};
 #[derive(Clone, Debug)]
 pub struct RequestId(pub String);
 
-/// Whether execution began: what failed before is a request error, without `data`.
+/// Whether execution began: what failed before is a request error, without `data`. And what a mutation was refused
+/// for, which stands in its payload alone.
 #[derive(Clone, Debug, Default)]
-pub struct Executed(Arc<AtomicBool>);
+pub struct Executed(Arc<Execution>);
+
+#[derive(Debug, Default)]
+struct Execution {
+    began: AtomicBool,
+    refusal: OnceLock<UserErrorCode>,
+}
 
 impl Executed {
     /// Notes that execution began.
     pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.began.store(true, Ordering::Relaxed);
     }
 
     /// Whether execution began.
     #[must_use]
     pub fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.began.load(Ordering::Relaxed)
+    }
+
+    /// Notes why a mutation was refused; the first one of a document counts.
+    pub fn refused(&self, code: UserErrorCode) {
+        let _ = self.0.refusal.set(code);
+    }
+
+    /// Why the first mutation that was refused was.
+    #[must_use]
+    pub fn refusal(&self) -> Option<UserErrorCode> {
+        self.0.refusal.get().copied()
     }
 }
 

@@ -3,6 +3,7 @@
 use async_graphql::{Context, ErrorExtensionValues, Value};
 
 use crate::error::{Error, Result, UserError, seconds_up};
+use crate::graphql::context::Executed;
 
 /// The field of `extensions` that tells the code.
 pub const CODE: &str = "code";
@@ -152,6 +153,9 @@ pub fn settle<T>(ctx: &Context<'_>, result: Result<T>) -> Result<(Option<T>, Vec
     match result {
         Ok(value) => Ok((Some(value), Vec::new())),
         Err(Error::Refused(errors)) => {
+            if let (Ok(executed), Some(first)) = (ctx.data::<Executed>(), errors.first()) {
+                executed.refused(first.reason());
+            }
             for error in &errors {
                 if let UserError::TooManyAttempts(error) = error {
                     ctx.insert_http_header("retry-after", error.retry_after_seconds.to_string());

@@ -24,6 +24,7 @@ use tracing::Instrument as _;
 
 use crate::app::App;
 use crate::auth::requester::{ClientInfo, Requester};
+use crate::db::Tally;
 use crate::error::Error;
 use crate::graphql::Api;
 use crate::graphql::context::{Caller, Executed, RequestId};
@@ -36,6 +37,7 @@ use crate::graphql::live::stream::Cut;
 use crate::graphql::live::{Asking, socket, stream};
 use crate::graphql::loader::Loaders;
 use crate::graphql::media::Media;
+use crate::graphql::metrics::{Arrived, Outcome};
 use crate::graphql::params::{Params, Refused};
 use crate::graphql::request::Prepared;
 use crate::graphql::turn::Turns;
@@ -55,6 +57,7 @@ pub async fn graphql(
     Extension(client): Extension<ClientInfo>,
     request: HttpRequest,
 ) -> Response {
+    let mut arrived = api.operations().arrived();
     let (mut parts, body) = request.into_parts();
     if socket::is_asked_for(&parts) {
         let asking = Asking {
@@ -64,11 +67,17 @@ pub async fn graphql(
             client,
         };
         let answered = Box::pin(socket::open(asking, &mut parts)).await;
+        arrived.answered(match &answered {
+            Ok(_) => Outcome::OK,
+            Err(refused) => refused.code.into(),
+        });
         return answered.unwrap_or_else(|refused| refuse(Media::Json, &request_id, refused));
     }
     let media = Media::accepted(&parts.headers);
     if media.is_none() && !Media::takes_events(&parts.headers) {
-        return refuse(Media::Json, &request_id, not_acceptable());
+        let refused = not_acceptable();
+        arrived.answered(refused.code.into());
+        return refuse(Media::Json, &request_id, refused);
     }
     // Where only a stream is taken, what goes wrong before it begins still has a form.
     let written = media.unwrap_or(Media::GraphqlResponse);
@@ -79,11 +88,20 @@ pub async fn graphql(
         client,
     };
     // Boxed: every layer around it would move its seven kilobytes.
-    match Box::pin(answer(asking, &parts, body, media)).await {
-        Ok(Answered::Once(answer)) => answer.encode(written),
-        Ok(Answered::Stream(stream)) => stream,
-        Err(refused) => refuse(written, &request_id, refused),
-    }
+    let answered = Box::pin(answer(asking, &parts, body, media, &mut arrived)).await;
+    let (outcome, response) = match answered {
+        Ok(Answered::Once(answer)) => {
+            let outcome = Outcome::of(&answer.response, &answer.executed);
+            (outcome, answer.encode(written))
+        }
+        Ok(Answered::Stream(stream)) => (Outcome::OK, stream),
+        Err(refused) => {
+            let outcome = refused.code.into();
+            (outcome, refuse(written, &request_id, refused))
+        }
+    };
+    arrived.answered(outcome);
+    response
 }
 
 enum Answered {
@@ -127,6 +145,7 @@ async fn answer(
     parts: &Parts,
     body: Body,
     media: Option<Media>,
+    arrived: &mut Arrived,
 ) -> Result<Answered, Refused> {
     let Asking {
         app,
@@ -141,10 +160,13 @@ async fn answer(
         app.config.request_timeout(),
     )
     .await?;
+    arrived.is_read();
     let mut prepared = Prepared::new(app, api, params, |kind| allowed(parts, media, kind))?;
+    arrived.asks_for(prepared.place_in(api.operations()));
     let operation = prepared.operation();
     let kind = operation.ty;
-    let caller = caller(app, api, client.clone(), &parts.headers, operation).await?;
+    let caller = caller(app, api, client.clone(), &parts.headers, operation);
+    let caller = arrived.statements().of(caller).await?;
     prepared.sent_by(app, api, caller.requester())?;
     if kind == OperationType::Subscription {
         let cut = parts.extensions.get::<Cut>().cloned();
@@ -165,16 +187,13 @@ async fn answer(
         .data(loaders)
         .data(executed.clone())
         .data(request_id.clone());
-    let response = run(app, api, request, turns).await;
+    let response = run(app, api, request, turns, arrived.statements()).await;
     if kind == OperationType::Mutation {
         // Whoever reads this answer and asks again finds what it says.
         app.access.catch_up().await;
     }
     let response = response?;
-    Ok(Answered::Once(Answer {
-        response,
-        executed: executed.get(),
-    }))
+    Ok(Answered::Once(Answer { response, executed }))
 }
 
 /// Runs the request to its end, even where the client hangs up: no transaction is cut in two, and no connection given
@@ -184,9 +203,11 @@ async fn run(
     api: &Api,
     request: Request,
     turns: Turns,
+    statements: &Tally,
 ) -> Result<async_graphql::Response, Refused> {
     let (api, patience) = (api.clone(), app.config.request_timeout());
     let resolvers = async move { turns.run(api.execute(request)).await };
+    let resolvers = statements.of(resolvers);
     let bounded = async move {
         tokio::time::timeout(patience, AssertUnwindSafe(resolvers).catch_unwind()).await
     };
@@ -300,7 +321,7 @@ pub(super) fn token_of(value: &str) -> Option<&str> {
 
 struct Answer {
     response: async_graphql::Response,
-    executed: bool,
+    executed: Executed,
 }
 
 impl Answer {
@@ -310,7 +331,7 @@ impl Answer {
             executed,
         } = self;
         let headers = std::mem::take(&mut response.http_headers);
-        if executed {
+        if executed.get() {
             let body = encode::response(&response);
             let mut answer = respond(media, StatusCode::OK, body);
             // Cookies and waits that resolvers have set.
@@ -335,15 +356,19 @@ impl Answer {
     }
 }
 
-/// What is said of a document that does not fit the schema.
-pub(super) fn unfit(error: &async_graphql::ServerError) -> Value {
+/// The code of an error of a document that does not fit the schema.
+pub(super) fn unfit_code(error: &async_graphql::ServerError) -> Code {
     // The values of variables are checked together with the document they go into.
-    let code = if error.message.starts_with("Invalid value for ") {
+    if error.message.starts_with("Invalid value for ") {
         Code::BadUserInput
     } else {
         Code::GraphqlValidationFailed
-    };
-    let extensions = json!({ "code": code.as_str() });
+    }
+}
+
+/// What is said of a document that does not fit the schema.
+pub(super) fn unfit(error: &async_graphql::ServerError) -> Value {
+    let extensions = json!({ "code": unfit_code(error).as_str() });
     json!({ "message": error.message, "locations": error.locations, "extensions": extensions })
 }
 

@@ -3,11 +3,12 @@
 use async_graphql::{Context, Object, SimpleObject, Union};
 
 use crate::crypto::token::PlainToken;
-use crate::error::{Error, Result, UserError};
+use crate::error::{Error, Result, UserError, UserErrorCode};
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::cookie;
 use crate::graphql::directive::{cost, public};
 use crate::graphql::error::settle;
+use crate::metrics::{LoginMethod, LoginOutcome};
 use crate::models::session::Session;
 use crate::models::user::User;
 use crate::scalar::DateTime;
@@ -124,9 +125,44 @@ impl RequestPayload {
     }
 }
 
-/// What a sign-in came to, with the tokens of a session on their way.
-#[must_use]
-pub fn outcome(ctx: &Context<'_>, outcome: SignIn, delivery: TokenDelivery) -> SignInResult {
+/// The payload of a step of signing in, which is counted, with the tokens of a session on their way.
+///
+/// # Errors
+/// Those of `result` that no payload tells.
+pub fn finished(
+    ctx: &Context<'_>,
+    method: LoginMethod,
+    result: Result<(SignIn, TokenDelivery)>,
+) -> Result<Option<SignInPayload>> {
+    ctx.app().logins.count(method, counts_as(&result));
+    let (signed_in, errors) = settle(ctx, result)?;
+    let result = signed_in.map(|(signed_in, delivery)| outcome(ctx, signed_in, delivery));
+    Ok(Some(SignInPayload { errors, result }))
+}
+
+fn counts_as(result: &Result<(SignIn, TokenDelivery)>) -> LoginOutcome {
+    match result {
+        Ok((SignIn::SignedIn(_), _)) => LoginOutcome::SignedIn,
+        Ok((SignIn::TwoFactorRequired { .. }, _)) => LoginOutcome::TwoFactorRequired,
+        Ok((SignIn::EmailVerificationRequired { .. }, _)) => {
+            LoginOutcome::EmailVerificationRequired
+        }
+        Ok((SignIn::PasswordExpired { .. }, _)) => LoginOutcome::PasswordExpired,
+        Err(Error::RateLimited(_)) => LoginOutcome::Limited,
+        Err(Error::Unavailable | Error::Internal(_)) => LoginOutcome::Failed,
+        Err(Error::Refused(errors)) => {
+            let waits = |error: &UserError| error.reason() == UserErrorCode::TooManyAttempts;
+            if errors.iter().any(waits) {
+                LoginOutcome::Limited
+            } else {
+                LoginOutcome::Refused
+            }
+        }
+        Err(_) => LoginOutcome::Refused,
+    }
+}
+
+fn outcome(ctx: &Context<'_>, outcome: SignIn, delivery: TokenDelivery) -> SignInResult {
     match outcome {
         SignIn::SignedIn(session) => deliver(ctx, *session, delivery),
         SignIn::TwoFactorRequired {
@@ -201,10 +237,9 @@ impl LoginMutation {
         let (caller, delivery) = (ctx.caller(), input.token_delivery);
         caller.may_deliver(delivery)?;
         input.device_token = caller.device_token(input.device_token);
-        let (signed_in, errors) =
-            settle(ctx, login::login(ctx.app(), caller.client(), input).await)?;
-        let result = signed_in.map(|signed_in| outcome(ctx, signed_in, delivery));
-        Ok(Some(SignInPayload { errors, result }))
+        let result = login::login(ctx.app(), caller.client(), input).await;
+        let result = result.map(|signed_in| (signed_in, delivery));
+        finished(ctx, LoginMethod::Password, result)
     }
 
     /// Open an account and mail a link that proves its address; its token is for `verifyEmail`. Until then the
@@ -260,8 +295,7 @@ impl LoginMutation {
             return Err(Error::Unauthenticated);
         }
         let result = email::verify(ctx.app(), caller.client(), session, &input).await;
-        let (signed_in, errors) = settle(ctx, result)?;
-        let result = signed_in.map(|signed_in| outcome(ctx, signed_in, delivery));
-        Ok(Some(SignInPayload { errors, result }))
+        let result = result.map(|signed_in| (signed_in, delivery));
+        finished(ctx, LoginMethod::EmailLink, result)
     }
 }

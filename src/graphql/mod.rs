@@ -28,6 +28,7 @@ pub mod live;
 pub mod loader;
 pub mod login;
 pub mod media;
+pub mod metrics;
 pub mod node;
 pub mod oauth;
 pub mod page;
@@ -62,6 +63,7 @@ use crate::error::{GeneralError, InvalidValueError, TooManyAttemptsError};
 use access::{AccessLayer, SharedRules};
 use documents::KnownDocuments;
 use federation::{SubgraphSdl, subgraph_sdl};
+use metrics::Operations;
 use sdl::Rules;
 use subscription::Subscription;
 use trusted::TrustedDocuments;
@@ -129,6 +131,7 @@ pub struct Api {
     rules: SharedRules,
     trusted: TrustedDocuments,
     known: KnownDocuments,
+    operations: Arc<Operations>,
 }
 
 impl Api {
@@ -140,6 +143,7 @@ impl Api {
         let rules = SharedRules::default();
         let schema = build::<Query>(&rules).finish();
         let parsed = Rules::parse(&schema.sdl_with_options(sdl::options()))?;
+        let operations = Arc::new(Operations::new(&parsed));
         set(&rules, parsed)?;
         Ok(Self {
             schema,
@@ -147,6 +151,7 @@ impl Api {
             rules,
             trusted: TrustedDocuments::default(),
             known: KnownDocuments::default(),
+            operations,
         })
     }
 
@@ -162,6 +167,7 @@ impl Api {
             .data(SubgraphSdl(told))
             .finish();
         let parsed = Rules::parse(&federated.sdl_with_options(sdl::options()))?;
+        let operations = Arc::new(Operations::new(&parsed));
         set(&rules, parsed)?;
         Ok(Self {
             schema,
@@ -169,6 +175,7 @@ impl Api {
             rules,
             trusted: TrustedDocuments::default(),
             known: KnownDocuments::default(),
+            operations,
         })
     }
 
@@ -187,6 +194,12 @@ impl Api {
     /// The documents that came before.
     fn known(&self) -> &KnownDocuments {
         &self.known
+    }
+
+    /// What its requests are counted as.
+    #[must_use]
+    pub fn operations(&self) -> &Arc<Operations> {
+        &self.operations
     }
 
     /// Runs a query or a mutation.

@@ -6,7 +6,8 @@ use crate::error::{Result, UserError};
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::directive::public;
 use crate::graphql::error::settle;
-use crate::graphql::login::{SignInPayload, outcome};
+use crate::graphql::login::{SignInPayload, finished};
+use crate::metrics::LoginMethod;
 use crate::scalar::Url;
 use crate::services::oauth::{self, FinishInput, StartInput, Started};
 
@@ -46,10 +47,9 @@ impl OAuthMutation {
         caller.may_deliver(delivery)?;
         input.device_token = caller.device_token(input.device_token);
         let (client, actor) = (caller.client(), caller.requester().signed_in());
-        let finished = oauth::finish(ctx.app(), client, actor, input).await;
-        let (finished, errors) = settle(ctx, finished)?;
-        let result = finished.map(|sign_in| outcome(ctx, sign_in, delivery));
-        Ok(Some(SignInPayload { errors, result }))
+        let result = oauth::finish(ctx.app(), client, actor, input).await;
+        let result = result.map(|signed_in| (signed_in, delivery));
+        finished(ctx, LoginMethod::Provider, result)
     }
 
     /// First half of a sign-in with a provider: the address to send the browser to, and a secret for

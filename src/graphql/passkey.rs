@@ -6,9 +6,10 @@ use crate::error::{Result, UserError};
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::directive::{cost, public, requires_session};
 use crate::graphql::error::settle;
-use crate::graphql::login::{SignInPayload, outcome};
+use crate::graphql::login::{SignInPayload, finished};
 use crate::graphql::node::Kind;
 use crate::graphql::role::AccountPayload;
+use crate::metrics::LoginMethod;
 use crate::models::passkey::Passkey;
 use crate::models::user::User;
 use crate::scalar::{DateTime, Json};
@@ -191,8 +192,7 @@ impl PasskeyMutation {
         let may_deliver = |delivery| caller.may_deliver(delivery);
         let verified =
             passkey_sign_in::finish(ctx.app(), caller.client(), &input, may_deliver).await;
-        let (verified, errors) = settle(ctx, verified)?;
-        let result = verified.map(|verified| outcome(ctx, verified.sign_in, verified.delivery));
-        Ok(Some(SignInPayload { errors, result }))
+        let result = verified.map(|verified| (verified.sign_in, verified.delivery));
+        finished(ctx, LoginMethod::Passkey, result)
     }
 }

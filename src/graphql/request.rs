@@ -14,6 +14,7 @@ use crate::config::DocumentLimits;
 use crate::graphql::Api;
 use crate::graphql::at_hand::Tried;
 use crate::graphql::error::Code;
+use crate::graphql::metrics::Operations;
 use crate::graphql::params::{Params, Refused};
 use crate::graphql::scan::{self, Scanned};
 use crate::graphql::variables::Validated;
@@ -131,6 +132,11 @@ impl Prepared {
     pub(super) fn operation(&self) -> &OperationDefinition {
         document::operation(&self.document, self.name.as_deref())
             .expect("it was found when the request was prepared")
+    }
+
+    /// Where requests like it are counted.
+    pub(super) fn place_in(&self, operations: &Operations) -> usize {
+        operations.place_of(&self.document, self.operation())
     }
 
     /// The request to run, with what every resolver needs of the application.

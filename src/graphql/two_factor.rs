@@ -7,9 +7,10 @@ use crate::graphql::account::UserIdInput;
 use crate::graphql::context::ContextExt as _;
 use crate::graphql::directive::{cost, public, requires_permission, requires_session};
 use crate::graphql::error::settle;
-use crate::graphql::login::{SignInPayload, outcome};
+use crate::graphql::login::{SignInPayload, finished};
 use crate::graphql::node::Kind;
 use crate::graphql::role::AccountPayload;
+use crate::metrics::LoginMethod;
 use crate::models::permission::SystemPermission;
 use crate::models::two_factor::TwoFactorState;
 use crate::models::user::User;
@@ -177,8 +178,7 @@ impl TwoFactorMutation {
         let caller = ctx.caller();
         let may_deliver = |delivery| caller.may_deliver(delivery);
         let result = second_step::verify(ctx.app(), caller.client(), input, may_deliver).await;
-        let (verified, errors) = settle(ctx, result)?;
-        let result = verified.map(|verified| outcome(ctx, verified.sign_in, verified.delivery));
-        Ok(Some(SignInPayload { errors, result }))
+        let result = result.map(|verified| (verified.sign_in, verified.delivery));
+        finished(ctx, LoginMethod::Code, result)
     }
 }

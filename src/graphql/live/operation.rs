@@ -19,6 +19,7 @@ use crate::graphql::error::{Code, INTERNAL};
 use crate::graphql::handler::{MAX_ERRORS, error_of, unfit};
 use crate::graphql::live::{Ending, Holder, LAST_WORD};
 use crate::graphql::loader::Loaders;
+use crate::graphql::metrics::{self, Following};
 use crate::graphql::request::Prepared;
 use crate::graphql::subscription::{ReadBefore, Source, Step};
 use crate::graphql::turn::Turns;
@@ -33,6 +34,7 @@ pub(super) struct Operation {
     field: String,
     source: Source,
     follower: Follower,
+    following: Following,
     /// The caller as last looked up.
     requester: Requester,
     /// Of a follower of the audit trail.
@@ -52,6 +54,22 @@ pub(super) enum Outcome {
     Failed(Vec<Value>),
     /// The connection is.
     Ended(Ending),
+}
+
+impl Outcome {
+    /// What it is counted as where it comes in the place of a beginning.
+    pub(super) fn counts_as(&self) -> metrics::Outcome {
+        match self {
+            Self::Next(_) => metrics::Outcome::OK,
+            Self::Failed(errors) => {
+                let code = errors.first().map(|error| &error["extensions"]["code"]);
+                metrics::Outcome::of_code(code.and_then(Value::as_str))
+            }
+            Self::Ended(Ending::Session) => Code::Unauthenticated.into(),
+            Self::Ended(Ending::TwoFactor) => Code::TwoFactorRequired.into(),
+            Self::Ended(_) => Code::ServiceUnavailable.into(),
+        }
+    }
 }
 
 impl Operation {
@@ -78,9 +96,12 @@ impl Operation {
         };
         let sent = prepared.sent_by(holder.app(), &holder.asking.api, &requester);
         sent.map_err(|refused| holder.failed(refused.code, &refused.message))?;
+        let operations = holder.asking.api.operations();
+        let following = operations.following(prepared.place_in(operations));
         let begun = Arc::new(Mutex::new(None));
         let step = Step::Begin(Arc::clone(&begun));
-        let response = run(holder, &prepared, requester.clone(), step, None).await?;
+        let response = run(holder, &prepared, requester.clone(), step, None);
+        let response = following.statements().of(response).await?;
         if let Some(response) = response {
             let errors = response.errors.into_iter().take(MAX_ERRORS);
             let said = |error: ServerError| {
@@ -110,6 +131,7 @@ impl Operation {
             field,
             source,
             follower,
+            following,
             requester,
             read_before,
             // What changed before it followed.
@@ -196,7 +218,8 @@ impl Operation {
         }
         let step = Step::Answer(event);
         let (requester, read_before) = (self.requester.clone(), self.read_before.clone());
-        let response = run(&self.holder, &self.prepared, requester, step, read_before).await?;
+        let response = run(&self.holder, &self.prepared, requester, step, read_before);
+        let response = self.following.statements().of(response).await?;
         let json = response.map(|response| encode::response(&response));
         Ok(json.map(|json| String::from_utf8_lossy(&json).into_owned()))
     }

@@ -26,6 +26,7 @@ use crate::graphql::handler::{error_of, token_of, unavailable};
 use crate::graphql::live::message::{Close, Said, ack, error, next, pong};
 use crate::graphql::live::operation::{Operation, Outcome};
 use crate::graphql::live::{Asking, Holder, Watch};
+use crate::graphql::metrics::{self, Arrived};
 use crate::graphql::params::{Params, Refused};
 use crate::graphql::request::Prepared;
 use crate::live::Times;
@@ -361,6 +362,22 @@ impl Operations {
 }
 
 async fn begin(holder: &Arc<Holder>, params: Params, running: usize) -> Result<Operation, Outcome> {
+    let mut arrived = holder.asking.api.operations().arrived();
+    arrived.is_read();
+    let begun = begin_new(holder, params, running, &mut arrived).await;
+    arrived.answered(match &begun {
+        Ok(_) => metrics::Outcome::OK,
+        Err(outcome) => outcome.counts_as(),
+    });
+    begun
+}
+
+async fn begin_new(
+    holder: &Arc<Holder>,
+    params: Params,
+    running: usize,
+    arrived: &mut Arrived,
+) -> Result<Operation, Outcome> {
     if running >= MAX_OPERATIONS {
         let message = format!("A socket has at most {MAX_OPERATIONS} operations at once.");
         return Err(holder.failed(Code::RateLimited, &message));
@@ -381,5 +398,6 @@ async fn begin(holder: &Arc<Holder>, params: Params, running: usize) -> Result<O
     let prepared = Prepared::new(app, api, params, only).map_err(|refused| {
         Outcome::Failed(vec![error_of(refused.code, &refused.message, request_id)])
     })?;
+    arrived.asks_for(prepared.place_in(api.operations()));
     Operation::begin(holder, prepared).await
 }

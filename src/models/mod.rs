@@ -4,6 +4,7 @@ pub mod among;
 pub mod audit_chain;
 pub mod audit_event;
 pub mod background;
+pub mod backlog;
 pub mod cleaning;
 pub mod credentials;
 pub mod data_key;

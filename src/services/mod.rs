@@ -6,6 +6,7 @@ pub mod audit_chain;
 pub mod audit_trail;
 pub mod audit_verify;
 pub mod background;
+pub mod backlog;
 pub mod cleaning;
 mod closing_mails;
 pub mod codes;

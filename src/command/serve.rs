@@ -30,6 +30,17 @@ pub(super) async fn serve(mut config: Config) -> anyhow::Result<()> {
     })?;
     // Port 0 stands for any that is free.
     config.listen = listener.local_addr()?;
+    let for_metrics = match config.metrics_listen {
+        Some(address) => Some(TcpListener::bind(address).await.with_context(|| {
+            format!(
+                "cannot listen on {address} for metrics (another one can be set with --metrics-listen)"
+            )
+        })?),
+        None => None,
+    };
+    if let Some(listener) = &for_metrics {
+        config.metrics_listen = Some(listener.local_addr()?);
+    }
     // From here on a signal ends the server in order, wherever it is.
     let mut signals = Signals::new()?;
     // Meanwhile: it takes as long as everything that the database is asked.
@@ -51,7 +62,11 @@ pub(super) async fn serve(mut config: Config) -> anyhow::Result<()> {
         if let Err(error) = audit_chain::make_months(&app).await {
             tracing::warn!(error = ?error, "The months of the audit trail could not be made");
         }
-        let router = http::routes(app.clone(), api.await??);
+        let api = api.await??;
+        if let Some(listener) = for_metrics {
+            http::metrics::start(listener, &app, api.operations());
+        }
+        let router = http::routes(app.clone(), api);
         listener::start(&app);
         schedule::start(&app);
         // Before anything can change.
@@ -162,6 +177,9 @@ fn announce(app: &App) -> io::Result<()> {
     writeln!(out, "  Sign in     {url}/sign-in")?;
     if app.mailer.inbox().is_some() {
         writeln!(out, "  Mail inbox  {url}/inbox")?;
+    }
+    if let Some(address) = config.metrics_listen {
+        writeln!(out, "  Metrics     http://{address}/metrics")?;
     }
     if config.public_url.is_some() {
         writeln!(out, "  Listening   {}", config.listen)?;

@@ -59,6 +59,14 @@ pub struct Config {
         global = true
     )]
     pub listen: SocketAddr,
+    /// Address and port on which Prometheus gets its metrics, of a network that no client is in; without it nowhere
+    #[arg(
+        long,
+        env = "CARDEA_METRICS_LISTEN",
+        value_name = "ADDRESS",
+        global = true
+    )]
+    pub metrics_listen: Option<SocketAddr>,
     /// Address under which clients reach the server; the links in mails begin with it [default: that of --listen]
     #[arg(long, env = "CARDEA_PUBLIC_URL", global = true)]
     pub public_url: Option<Url>,

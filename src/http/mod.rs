@@ -3,9 +3,11 @@
 pub mod client_ip;
 mod cores;
 pub mod cors;
+pub mod exposition;
 pub mod health;
 pub mod inbox;
 pub mod layers;
+pub mod metrics;
 pub mod oauth_callback;
 pub mod pages;
 mod patience;

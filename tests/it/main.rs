@@ -55,6 +55,7 @@ mod mail_operator;
 mod mail_security;
 mod mail_text;
 mod media;
+mod metrics;
 mod migrations;
 mod new_device;
 mod nulls;

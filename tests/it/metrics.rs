@@ -520,6 +520,11 @@ async fn dashboard_alerts_and_manual_name_metrics_that_are_there() {
         .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
         .collect();
     assert_eq!(explained, families);
+    let (names, codes) = (
+        metered.operations.all().len(),
+        metered.operations.outcomes().len(),
+    );
+    assert!(manual.contains(&format!("{names} names times {codes} codes")));
 }
 
 #[test]

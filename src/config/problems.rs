@@ -160,6 +160,10 @@ impl Config {
             );
         }
         refuse(
+            self.password_policy().minimum_length < 8,
+            "CARDEA_PASSWORD_MIN_LENGTH must be at least 8 (NIST SP 800-63B-4, 3.1.1.2)",
+        );
+        refuse(
             self.playground() && !self.introspection(),
             "GraphiQL does not work without introspection; set CARDEA_PLAYGROUND=false or CARDEA_INTROSPECTION=true",
         );

@@ -238,14 +238,16 @@ fn production_names_all_unsafe_settings_at_once() {
         .with("CARDEA_PUBLIC_URL", "http://example.org")
         .with("CARDEA_INBOX", "true")
         .with("CARDEA_PLAYGROUND", "true")
+        .with("CARDEA_PASSWORD_MIN_LENGTH", "7")
         .with("CARDEA_ARGON2_MEMORY_KIB", "8");
     let checked = program.run(&["config", "check"]);
-    assert_eq!(checked.stdout.lines().count(), 6, "{checked:?}");
+    assert_eq!(checked.stdout.lines().count(), 7, "{checked:?}");
     for named in [
         "DATABASE_URL",
         "CARDEA_PUBLIC_URL",
         "CARDEA_MASTER_KEY",
         "CARDEA_INBOX",
+        "CARDEA_PASSWORD_MIN_LENGTH",
         "CARDEA_PLAYGROUND",
         "argon2",
     ] {

@@ -52,13 +52,18 @@ pub async fn given(
 /// If it cannot be run, fails, takes longer than 30 seconds, or prints no good key.
 async fn run(command: &str) -> anyhow::Result<MasterKeys> {
     let what = "CARDEA_MASTER_KEY_COMMAND";
-    let mut child = Command::new("sh")
+    let child = Command::new("sh")
         .args(["-c", command])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
-        .spawn()
-        .context(what)?;
+        .spawn();
+    let mut child = match child {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            bail!("{what} is run by `sh`, and there is none here; an image for it needs a shell")
+        }
+        child => child.context(what)?,
+    };
     let mut stdout = child.stdout.take().context(what)?.take(MOST);
     let ended = async {
         let mut said = Vec::new();

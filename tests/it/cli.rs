@@ -281,6 +281,18 @@ fn a_master_key_that_cannot_hold_is_found_before_the_start_and_never_repeated() 
     }
 }
 
+#[test]
+fn a_command_for_the_master_key_without_a_shell_is_one_clear_line() {
+    let checked = Program::new()
+        .with("CARDEA_MASTER_KEY_COMMAND", "echo hunter2")
+        .with("PATH", "/nowhere")
+        .run(&["config", "check"]);
+    assert_eq!(
+        checked.stdout,
+        "CARDEA_MASTER_KEY_COMMAND is run by `sh`, and there is none here; an image for it needs a shell\n"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn production_does_not_migrate_by_itself() {
     let db = TestDb::empty().await;

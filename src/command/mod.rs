@@ -15,7 +15,7 @@ mod serve;
 mod user;
 mod webhook;
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -23,6 +23,8 @@ use cardea::config::{Config, LogFormat};
 use cardea::crypto::master_key;
 use cardea::http;
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
 /// User accounts behind one GraphQL schema, on PostgreSQL
@@ -135,6 +137,11 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         command => {
             check_quietly(&config, unreadable)?;
             log(&config)?;
+            let _errand = if matches!(command, Command::Serve) {
+                None
+            } else {
+                Some(end_at_signals()?)
+            };
             match command {
                 Command::Serve => serve::serve(config).await,
                 Command::Migrate { direction } => migrate(&config, &direction).await,
@@ -180,6 +187,26 @@ fn check_quietly(config: &Config, unreadable: Vec<String>) -> anyhow::Result<()>
         [problem] => bail!("{problem}"),
         problems => bail!("the settings cannot hold:\n  {}", problems.join("\n  ")),
     }
+}
+
+/// Has an errand end at Ctrl-C and SIGTERM, as a program does that says nothing about them: the first process of a container
+/// hears neither otherwise. What is under way in the database is rolled back when the connection is gone.
+///
+/// # Errors
+/// If the system takes no more of those who wait for signals.
+fn end_at_signals() -> io::Result<JoinSet<()>> {
+    let mut waiting = JoinSet::new();
+    for (kind, code) in [
+        (SignalKind::interrupt(), 130),
+        (SignalKind::terminate(), 143),
+    ] {
+        let mut told = signal(kind)?;
+        waiting.spawn(async move {
+            told.recv().await;
+            std::process::exit(code);
+        });
+    }
+    Ok(waiting)
 }
 
 fn log(config: &Config) -> anyhow::Result<()> {

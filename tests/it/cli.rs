@@ -1,10 +1,13 @@
 //! The program's errands and settings, and the one line that it says when something is wrong.
 
 use std::net::TcpListener;
+use std::time::Duration;
 
 use cardea::config::Config;
+use cardea::db::single_connection;
 use cardea::graphql::Api;
 use clap::Args as _;
+use diesel_async::SimpleAsyncConnection as _;
 use secrecy::ExposeSecret as _;
 
 use crate::harness::Program;
@@ -291,6 +294,35 @@ fn a_command_for_the_master_key_without_a_shell_is_one_clear_line() {
         checked.stdout,
         "CARDEA_MASTER_KEY_COMMAND is run by `sh`, and there is none here; an image for it needs a shell\n"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_waits_ends_at_a_signal_that_it_hears_itself() {
+    let db = TestDb::empty().await;
+    let mut other = single_connection(&db.url()).await.expect("a connection");
+    other
+        .batch_execute("SELECT pg_advisory_lock(hashtext('cardea migrations'))")
+        .await
+        .expect("the lock is free");
+    let program = Program::on(&db.url());
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+        let process = program.spawn(&["migrate", "up"], "");
+        let waiting = "SELECT count(*)::text FROM pg_locks WHERE locktype = 'advisory' AND NOT granted \
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        while db.text(waiting).await != "1" {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        process.signal(signal);
+        // Who says nothing about a signal has no code; as the first process of a container it would go on.
+        let ended = tokio::task::spawn_blocking(|| process.wait());
+        assert_eq!(ended.await.expect("its end").code, Some(code));
+        // The database finds out when it looks for the one who waits.
+        while db.text(waiting).await != "0" {
+            db.sql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    drop(other);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use cardea::app::App;
 use cardea::clock::Clock;
-use cardea::config::Config;
+use cardea::config::{Config, LogFormat};
 use cardea::services::{audit_chain, sealed, webhook};
 use cardea::{http, listener, schedule, worker};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -77,8 +77,15 @@ pub(super) async fn serve(mut config: Config) -> anyhow::Result<()> {
         if !app.mailer.sends() {
             tracing::warn!("No way to send mails is configured: they wait in the queue");
         }
-        // Whoever started the server may have closed its output.
-        let _ = announce(&app);
+        match app.config.log_format {
+            // Whoever started the server may have closed its output.
+            LogFormat::Text => drop(announce(&app)),
+            // Whoever reads the log takes each line of the program's for an object.
+            LogFormat::Json => {
+                let (url, listen) = (app.config.public_url(), app.config.listen);
+                tracing::info!(url, %listen, "Cardea is ready at {url}");
+            }
+        }
         let serving = http::serve::serve(listener, router, &app);
         let stop = async {
             signals.next().await;

@@ -14,6 +14,7 @@ use crate::harness::Program;
 use crate::harness::app::MASTER_KEY;
 use crate::harness::app::config;
 use crate::harness::db::TestDb;
+use crate::harness::process::until;
 
 /// Tables, types and functions of the database, by name.
 const LEFT: &str = "SELECT string_agg(name, ' ' ORDER BY name) FROM ( \
@@ -323,6 +324,30 @@ async fn a_migration_that_waits_ends_at_a_signal_that_it_hears_itself() {
         }
     }
     drop(other);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_objects_has_nothing_else_in_it() {
+    let db = TestDb::new(&config(&[]).database).await;
+    let program = Program::on(&db.url()).with("CARDEA_LOG_FORMAT", "json");
+    let process = program.spawn(&[], "");
+    let ready = until("the word", || {
+        let log = process.stderr.text();
+        let line = log.lines().find(|line| line.contains("Cardea is ready"))?;
+        Some(line.to_owned())
+    });
+    let ready: serde_json::Value = serde_json::from_str(&ready).expect("an object");
+    let listens = ready["fields"]["listen"].as_str().expect("an address");
+    assert!(std::net::TcpStream::connect(listens).is_ok(), "{ready}");
+    process.signal("TERM");
+    let outcome = process.wait();
+    assert_eq!(outcome.stdout, "");
+    for line in outcome.stderr.lines() {
+        assert!(
+            serde_json::from_str::<serde_json::Value>(line).is_ok(),
+            "{line}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

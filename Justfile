@@ -30,6 +30,11 @@ bench *args:
     npm ci --prefix bench/peers
     node bench/run.mjs {{ args }}
 
+# Let things go wrong and say what came of it; `just chaos --write` keeps the tables
+chaos *args:
+    cargo build --release
+    node chaos/run.mjs {{ args }}
+
 # Count the instructions of requests
 instructions:
     cargo bench --bench instructions

@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { cpuSecondsOfTree, freePort, onEnd, run } from './processes.mjs';
+import { cpuSecondsOfTree, freePort, onEnd, run, sleep } from './processes.mjs';
 
 /** The folder of the programs: that of the newest version, or the one that the variable names. */
 function programs() {
@@ -34,13 +34,44 @@ export class Database {
     const options = ['--auth=trust', '--username=postgres', '--encoding=UTF8', '--locale=C.UTF-8'];
     await database.#program('initdb', ['-D', database.data, ...options]);
     database.settings = { max_connections: 300, ...settings };
-    const flags = Object.entries(database.settings).map(([name, value]) => `-c ${name}=${value}`);
-    const listen = `-p ${database.port} -k ${dir} -c listen_addresses=127.0.0.1`;
     onEnd(() => database.stop());
-    const log = join(dir, 'log');
-    await database.#program('pg_ctl', ['-D', database.data, '-w', '-l', log, '-o', `${listen} ${flags.join(' ')}`, 'start']);
-    database.pid = Number(readFileSync(join(database.data, 'postmaster.pid'), 'utf8').split('\n')[0]);
+    await database.restart();
     return database;
+  }
+
+  /** Starts it where it does not run, with the settings that it had. */
+  async restart() {
+    const flags = Object.entries(this.settings).map(([name, value]) => `-c ${name}=${value}`);
+    const listen = `-p ${this.port} -k ${this.dir} -c listen_addresses=127.0.0.1`;
+    await this.#program('pg_ctl', ['-D', this.data, '-w', '-l', this.log, '-o', `${listen} ${flags.join(' ')}`, 'start']);
+    this.pid = Number(readFileSync(join(this.data, 'postmaster.pid'), 'utf8').split('\n')[0]);
+  }
+
+  /** Kills it with all of its processes, as a machine that loses its power; what it had not written is lost. */
+  async kill() {
+    const children = readFileSync(`/proc/${this.pid}/task/${this.pid}/children`, 'latin1').trim().split(' ').filter(Boolean).map(Number);
+    const all = [this.pid, ...children];
+    for (const pid of all) process.kill(pid, 'SIGKILL');
+    while (all.some((pid) => existsSync(`/proc/${pid}`))) await sleep(5);
+  }
+
+  /** One that follows `primary` by streaming replication. */
+  static async follow(primary) {
+    const dir = mkdtempSync(join(tmpdir(), 'bench-pg-'));
+    onEnd(() => rmSync(dir, { recursive: true, force: true }));
+    if (asRoot) await run('chown', ['postgres', dir]);
+    const follower = new Database(primary.bin, join(dir, 'data'), dir, await freePort());
+    const from = ['-h', '127.0.0.1', '-p', `${primary.port}`, '-U', 'postgres'];
+    await follower.#program('pg_basebackup', [...from, '-D', follower.data, '-R', '-X', 'stream', '-c', 'fast']);
+    follower.settings = primary.settings;
+    onEnd(() => follower.stop());
+    await follower.restart();
+    return follower;
+  }
+
+  /** Ends the following: from now on it takes writes. */
+  promote() {
+    return this.#program('pg_ctl', ['-D', this.data, '-w', 'promote']);
   }
 
   constructor(bin, data, dir, port) {

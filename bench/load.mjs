@@ -69,6 +69,12 @@ export class Connection {
   #waiting = null;
   #received = [];
   #length = 0;
+  #last = false;
+
+  /** Whether the other side has closed it, or has said that it will. */
+  get isOver() {
+    return this.#last || this.socket.destroyed;
+  }
 
   constructor(url) {
     const { hostname, port, pathname } = new URL(url);
@@ -100,6 +106,7 @@ export class Connection {
     if (this.#length < end + 4 + length) return;
     this.#received = [];
     this.#length = 0;
+    this.#last = /\r\nconnection: *close/i.test(head);
     const { resolve } = this.#waiting;
     this.#waiting = null;
     resolve({ status: Number(head.slice(9, 12)), body: all.toString('utf8', end + 4, end + 4 + length) });

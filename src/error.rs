@@ -119,7 +119,7 @@ impl From<diesel::result::Error> for Error {
             {
                 Self::Unavailable
             }
-            // Time-outs and deadlocks reach diesel as text only. Whoever tries again may be luckier.
+            // Time-outs, deadlocks and full disks reach diesel as text only. Whoever tries again may be luckier.
             DatabaseError(ref kind, ref info)
                 if matches!(kind, DatabaseErrorKind::SerializationFailure)
                     || is_bad_luck(info.as_ref()) =>
@@ -137,6 +137,9 @@ fn is_bad_luck(info: &(dyn DatabaseErrorInformation + Send + Sync)) -> bool {
     message.starts_with("canceling statement due to")
         || message.starts_with("terminating connection due to")
         || message == "deadlock detected"
+        || message.ends_with(": No space left on device")
+        || message.starts_with("out of memory")
+        || message.starts_with("out of shared memory")
 }
 
 /// Says what a broken constraint means, where the statement stands that may break it.

@@ -1,0 +1,73 @@
+// Lets things go wrong, and says what came of it: node chaos/run.mjs [--binary FILE] [--only NAMES] [--write].
+
+import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+
+import { Database } from '../bench/database.mjs';
+import * as faults from './faults.mjs';
+import * as machine from './machine.mjs';
+import * as several from './several.mjs';
+import { repository } from './world.mjs';
+
+/** In this order, with what each is called in the document. */
+const titles = {
+  kill9: 'The server is killed (`SIGKILL`) twenty times while people register',
+  worker: 'A worker dies in the middle of a mail',
+  database: 'PostgreSQL is killed under load, and comes back after five seconds',
+  pool: 'A table is locked, and the pool of connections is used up',
+  disk: 'The disk of PostgreSQL is full',
+  clock: 'The clock of the server jumps',
+  slow: 'Clients send as little as they can',
+  idle: 'Ten thousand connections are idle',
+  rolling: 'Two servers behind nginx are started anew in turns, under load',
+  failover: 'The database dies, and the one that follows it takes its place',
+};
+
+const { values: options } = parseArgs({
+  options: {
+    binary: { type: 'string', default: join(repository, 'target/release/cardea') },
+    only: { type: 'string' },
+    write: { type: 'boolean', default: false },
+  },
+});
+const say = (line) => process.stderr.write(`${line}\n`);
+const names = options.only?.split(',') ?? Object.keys(titles);
+const unknown = names.filter((name) => !(name in titles));
+if (unknown.length > 0) throw new Error(`there are only ${Object.keys(titles).join(', ')}`);
+
+let failed = 0;
+const sections = new Map();
+for (const name of names) {
+  say(`${name}: ${titles[name]}`);
+  const database = await Database.start();
+  try {
+    const figures = await { ...faults, ...machine, ...several }[name]({ binary: options.binary, database, say });
+    const rows = figures.map(({ what, value, ok }) => {
+      if (ok === false) failed += 1;
+      return `| ${what} | ${value} | ${ok === undefined ? '' : ok ? 'as wanted' : '**not as wanted**'} |`;
+    });
+    const command = `\`node chaos/run.mjs --only ${name}\``;
+    sections.set(name, [`### ${titles[name]}`, '', command, '', '| what | figure | |', '|---|---|---|', ...rows, ''].join('\n'));
+    console.log(sections.get(name));
+  } finally {
+    database.stop();
+  }
+}
+
+if (options.write) {
+  const file = join(repository, 'docs/RELIABILITY.md');
+  let text = readFileSync(file, 'utf8');
+  for (const [name, section] of sections) {
+    const place = new RegExp(`<!-- ${name} -->[^]*?<!-- /${name} -->`);
+    if (!place.test(text)) throw new Error(`docs/RELIABILITY.md has no place for ${name}`);
+    text = text.replace(place, () => `<!-- ${name} -->\n${section}<!-- /${name} -->`);
+  }
+  const commit = spawnSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: repository, encoding: 'utf8' }).stdout.trim();
+  const today = new Date().toISOString().slice(0, 10);
+  text = text.replace(/<!-- when -->.*?<!-- \/when -->/, `<!-- when -->${today}, commit ${commit}<!-- /when -->`);
+  writeFileSync(file, text);
+}
+say(failed === 0 ? 'everything is as wanted' : `${failed} figures are not as wanted`);
+process.exit(failed === 0 ? 0 : 1);

@@ -10,23 +10,31 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::StatusCode;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, StatusCode};
+use futures_util::FutureExt as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt as _;
 
 use crate::app::App;
 use crate::graphql::live::stream::Cut;
 use crate::http::cores::{Core, Cores};
-use crate::http::patience::{Patient, Place};
+use crate::http::patience::Patient;
 
 /// How often the log says that there is no place for more connections.
 const FULL_AGAIN: Duration = Duration::from_mins(1);
 /// Most bytes of a request's headers, and of what is read ahead of a body.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
+
+/// How long after the end of listening a connection may still begin a request, which was sent before its sender could know.
+const LAST_REQUEST: Duration = Duration::from_millis(500);
+
+/// A connection, whose it is, and its place among all of them.
+type TakenIn = (std::net::TcpStream, SocketAddr, OwnedSemaphorePermit);
 
 /// Serves `router` until the application is shut down; then requests in flight get the configured
 /// time to end. Past the most connections nobody is taken in until one closes: the system holds those who come, and
@@ -48,32 +56,22 @@ pub async fn serve(listener: TcpListener, router: Router, app: &App) -> io::Resu
                 "All {most} connections are in use (CARDEA_MAX_CONNECTIONS); others wait"
             );
         }
-        let taken_in = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            let place = place.map_err(io::Error::other)?;
-            let (stream, peer) = listener.accept().await?;
-            Ok::<_, io::Error>((stream, peer, place))
-        };
         let taken_in = tokio::select! {
-            taken_in = taken_in => taken_in,
+            taken_in = take_in(&listener, &places) => taken_in,
             () = app.shutdown.cancelled() => break,
         };
         match taken_in {
-            Ok((stream, peer, place)) => {
-                let core = cores.least_busy();
-                let place = (place, core.connection());
-                // The runtime that took it in must let go of it first.
-                match stream.into_std() {
-                    Ok(stream) => connection(core, stream, place, peer, router.clone(), app),
-                    Err(error) => tracing::debug!(error = %error, "A connection broke: {error}"),
-                }
-            }
+            Ok(taken_in) => connection(cores.least_busy(), taken_in, router.clone(), app),
             Err(error) => {
                 // Out of file descriptors, most likely: those in use must be given back first.
                 tracing::warn!(error = %error, "A connection could not be taken in: {error}");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
+    }
+    // Those whom the system has let in already: it would cut them.
+    while let Some(Ok(taken_in)) = take_in(&listener, &places).now_or_never() {
+        connection(cores.least_busy(), taken_in, router.clone(), app);
     }
     drop(listener);
     let patience = Duration::from_secs(app.config.http.shutdown_secs);
@@ -87,17 +85,21 @@ pub async fn serve(listener: TcpListener, router: Router, app: &App) -> io::Resu
     Ok(())
 }
 
-fn connection(
-    core: &Core,
-    stream: std::net::TcpStream,
-    place: Place,
-    peer: SocketAddr,
-    router: Router,
-    app: &App,
-) {
+/// The next connection, once there is a place for it.
+async fn take_in(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<TakenIn> {
+    let place = Arc::clone(places).acquire_owned().await;
+    let place = place.map_err(io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
     // Answers are written whole; waiting to fill packets would only delay them.
     let _ = stream.set_nodelay(true);
-    let shutdown = app.shutdown.clone();
+    // This runtime has to let go of it, so that another one can serve it.
+    let stream = stream.into_std()?;
+    Ok((stream, peer, place))
+}
+
+fn connection(core: &Core, (stream, peer, place): TakenIn, router: Router, app: &App) {
+    let place = (place, core.connection());
+    let (leaving, shutdown) = (app.leaving.clone(), app.shutdown.clone());
     let patience = Duration::from_secs(app.config.http.shutdown_secs);
     let served = async move {
         let stream = match TcpStream::from_std(stream) {
@@ -114,11 +116,17 @@ fn connection(
             request.extensions_mut().insert(ConnectInfo(peer));
             request.extensions_mut().insert(handed.clone());
             let answered = router.clone().oneshot(request.map(Body::new));
-            let phase = phase.clone();
+            let (phase, leaving) = (phase.clone(), leaving.clone());
             phase.begins();
             async move {
-                let answered = answered.await.map_err(|error: Infallible| error)?;
-                phase.answered(answered.status() == StatusCode::SWITCHING_PROTOCOLS);
+                let mut answered = answered.await.map_err(|error: Infallible| error)?;
+                let is_socket = answered.status() == StatusCode::SWITCHING_PROTOCOLS;
+                phase.answered(is_socket);
+                if !is_socket && leaving.is_cancelled() {
+                    // A proxy that kept it would send the next request into its end (RFC 9112, section 9.6).
+                    let close = HeaderValue::from_static("close");
+                    answered.headers_mut().insert(CONNECTION, close);
+                }
                 Ok::<_, Infallible>(answered)
             }
         });
@@ -132,8 +140,12 @@ fn connection(
         let in_order = async {
             tokio::select! {
                 ended = &mut connection => return ended,
-                () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
+                () = shutdown.cancelled() => {}
             }
+            if let Ok(ended) = tokio::time::timeout(LAST_REQUEST, &mut connection).await {
+                return ended;
+            }
+            connection.as_mut().graceful_shutdown();
             // The request in flight may end; a socket is nothing of this connection any more.
             match tokio::time::timeout(patience, &mut connection).await {
                 Ok(ended) => ended,

@@ -223,6 +223,13 @@ async fn after_the_signal_the_server_says_that_it_goes_and_serves_on_for_a_while
     assert_eq!(server.get("/health/ready").text, "the server stops\n");
     assert_eq!(server.get("/health/live").status, 200);
     server.register("ada");
+    // Nobody keeps a connection that is about to end.
+    let mut kept = connect(server.address);
+    kept.write_all(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n")
+        .expect("the server reads");
+    let mut answer = String::new();
+    kept.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
     assert!(
         start.elapsed() < Duration::from_secs(2),
         "it was to serve on"

@@ -74,6 +74,44 @@ export class Database {
     return this.#program('pg_ctl', ['-D', this.data, '-w', 'promote']);
   }
 
+  /** Keeps every segment of the log in a folder beside the data, from now on; it was started with `archive_mode=on`. */
+  async archive() {
+    this.archived = join(this.dir, 'archive');
+    await run(...asPostgres('mkdir', [this.archived]));
+    const command = `test ! -f ${this.archived}/%f && cp %p ${this.archived}/%f`;
+    await this.psql('postgres', `ALTER SYSTEM SET archive_command = '${command}'`, 'postgres');
+    await this.psql('postgres', 'SELECT pg_reload_conf()', 'postgres');
+  }
+
+  /** A copy of all of its files while it is written to; gives the folder. */
+  async baseBackup() {
+    const folder = join(this.dir, 'base');
+    const from = ['-h', '127.0.0.1', '-p', `${this.port}`, '-U', 'postgres'];
+    await this.#program('pg_basebackup', [...from, '-D', folder, '-c', 'fast']);
+    return folder;
+  }
+
+  /** One that begins as the base backup of `primary` in `folder`, and follows its archive up to an instant. */
+  static async recover(primary, folder, instant) {
+    const dir = mkdtempSync(join(tmpdir(), 'bench-pg-'));
+    onEnd(() => rmSync(dir, { recursive: true, force: true }));
+    if (asRoot) await run('chown', ['postgres', dir]);
+    const recovered = new Database(primary.bin, join(dir, 'data'), dir, await freePort());
+    await run(...asPostgres('cp', ['-a', folder, recovered.data]), { cwd: '/' });
+    await run(...asPostgres('touch', [join(recovered.data, 'recovery.signal')]), { cwd: '/' });
+    const { archive_mode, ...settings } = primary.settings;
+    recovered.settings = {
+      ...settings,
+      restore_command: `'cp ${primary.archived}/%f %p'`,
+      recovery_target_time: `'${instant}'`,
+      recovery_target_action: 'promote',
+    };
+    onEnd(() => recovered.stop());
+    await recovered.restart();
+    while ((await recovered.psql('postgres', 'SELECT pg_is_in_recovery()', 'postgres')) !== 'f') await sleep(20);
+    return recovered;
+  }
+
   constructor(bin, data, dir, port) {
     Object.assign(this, { bin, data, dir, port, log: join(dir, 'log') });
   }

@@ -8,7 +8,8 @@ import { Connection } from './load.mjs';
 import { bodyOf, operations, trustedDocuments } from './operations.mjs';
 import { freePort, run, sleep, start } from './processes.mjs';
 
-const PASSWORD = 'Bench-Horse-77';
+/** Of every made-up account. */
+export const PASSWORD = 'Bench-Horse-77';
 const peersDir = fileURLToPath(new URL('peers', import.meta.url));
 
 /** How many accounts ask in turns. A session may trade 120 refresh tokens an hour. */

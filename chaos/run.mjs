@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util';
 import { Database } from '../bench/database.mjs';
 import * as faults from './faults.mjs';
 import * as machine from './machine.mjs';
+import * as restore from './restore.mjs';
 import * as several from './several.mjs';
 import { repository } from './world.mjs';
 
@@ -23,6 +24,8 @@ const titles = {
   idle: 'Ten thousand connections are idle',
   rolling: 'Two servers behind nginx are started anew in turns, under load',
   failover: 'The database dies, and the one that follows it takes its place',
+  dump: 'A dump that was taken under load is restored into an empty cluster',
+  pitr: 'A quarter of the accounts is deleted by mistake, and the database brought back to the moment before',
 };
 
 const { values: options } = parseArgs({
@@ -43,7 +46,7 @@ for (const name of names) {
   say(`${name}: ${titles[name]}`);
   const database = await Database.start();
   try {
-    const figures = await { ...faults, ...machine, ...several }[name]({ binary: options.binary, database, say });
+    const figures = await { ...faults, ...machine, ...several, ...restore }[name]({ binary: options.binary, database, say });
     const rows = figures.map(({ what, value, ok }) => {
       if (ok === false) failed += 1;
       return `| ${what} | ${value} | ${ok === undefined ? '' : ok ? 'as wanted' : '**not as wanted**'} |`;

@@ -51,6 +51,9 @@ const MOST_LINES: usize = 4;
 /// How long what was sent may stay without a sign that it arrived (RFC 5482).
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// How often whoever waits for others' migrations asks whether they are done.
+const TURN: Duration = Duration::from_millis(100);
+
 /// How long a database may take to let a connection in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -317,9 +320,13 @@ impl Db {
         work: impl FnOnce(&mut AsyncMigrationHarness<Conn>) -> anyhow::Result<T> + Send + 'static,
     ) -> anyhow::Result<T> {
         let mut conn = single_connection(&self.url).await?;
-        // Held by this connection until it closes, so that instances which start together take turns.
-        conn.batch_execute("SELECT pg_advisory_lock(hashtext('cardea migrations'))")
-            .await?;
+        // Held by this connection until it closes, so that instances which start together take turns. Asked for again and
+        // again: a statement that waits for it has a snapshot, for the end of which CREATE INDEX CONCURRENTLY waits.
+        let lock = "pg_try_advisory_lock(hashtext('cardea migrations'))";
+        let mine = diesel::dsl::sql::<diesel::sql_types::Bool>(lock);
+        while !diesel::select(mine.clone()).get_result(&mut conn).await? {
+            tokio::time::sleep(TURN).await;
+        }
         // The harness blocks its thread on the asynchronous connection.
         tokio::task::spawn_blocking(move || work(&mut AsyncMigrationHarness::new(conn)))
             .await

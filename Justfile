@@ -23,6 +23,10 @@ check:
 deny:
     cargo deny check
 
+# Upgrade from the last release, or from a revision, under load, and back
+upgrade *args:
+    .ci/upgrade {{ args }}
+
 # Measure beside pgbench and other servers; `just bench --write` keeps the tables
 bench *args:
     cargo build --release

@@ -120,15 +120,17 @@ fn every_code_of_an_error_is_explained_and_none_that_is_not_there() {
 #[test]
 fn the_workflows_are_sound_ours_and_those_for_users() {
     let files = [
+        ".github/workflows/advisories.yml",
         ".github/workflows/ci.yml",
         ".github/workflows/schema.yml",
+        ".github/workflows/upgrade.yml",
         "docs/CI.md",
     ];
     let Some(scripts) = Scripts::installed("schema", &files) else {
         return;
     };
     let printed = scripts.run("workflows.mjs", &[("FILES", &files.join(" "))]);
-    assert_eq!(printed, "3 workflows checked\n");
+    assert_eq!(printed, "5 workflows checked\n");
 }
 
 /// What stands between backticks on a page, outside of blocks of code.

@@ -1,5 +1,8 @@
 //! The migrations: up, down and up again, what they document, and that `src/schema.rs` fits them.
 
+use std::fs;
+use std::path::Path;
+
 use cardea::db::{Db, migration_names, single_connection};
 use diesel_async::SimpleAsyncConnection as _;
 
@@ -104,6 +107,28 @@ async fn two_servers_that_start_together_migrate_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_its_turn_does_not_hold_up_an_index_that_is_built_meanwhile() {
+    let (test_db, db) = empty().await;
+    let mut first = single_connection(&test_db.url())
+        .await
+        .expect("a connection");
+    let turn =
+        "CREATE TABLE notes (id uuid); SELECT pg_advisory_lock(hashtext('cardea migrations'))";
+    first.batch_execute(turn).await.expect("its turn");
+    let building = async {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        let index = "CREATE INDEX CONCURRENTLY notes_idx ON notes (id)";
+        first.batch_execute(index).await.expect("an index");
+        drop(first);
+    };
+    let (run, ()) = tokio::join!(db.migrate(), building);
+    assert_eq!(
+        run.expect("up").len(),
+        migration_names().expect("names").len()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_table_and_column_says_what_it_is_for() {
     let db = TestDb::new(&config(&[]).database).await;
     let mute = "
@@ -203,4 +228,155 @@ async fn a_new_job_wakes_who_listens() {
         .expect("a notification")
         .expect("whole");
     assert_eq!((&*told.channel, &*told.payload), ("jobs", ""));
+}
+
+/// The migrations that came before this rule; they stay as they are.
+const UNRULED: &str = "20261121000027_failed_jobs";
+
+/// The text of a migration without its comments, in capitals, with single blanks, one statement each. Bodies of functions
+/// are left out: nothing in them happens while the migration runs.
+fn statements(sql: &str) -> Vec<String> {
+    let text: Vec<_> = sql
+        .lines()
+        .map(|line| line.split("--").next().unwrap_or_default())
+        .collect();
+    let outside: String = text.join(" ").split("$$").step_by(2).collect();
+    let words = outside.to_uppercase();
+    words
+        .split(';')
+        .map(|one| one.split_whitespace().collect::<Vec<_>>().join(" "))
+        .filter(|one| !one.is_empty())
+        .collect()
+}
+
+/// The name behind `mark` in a statement.
+fn named(statement: &str, mark: &str) -> Option<String> {
+    let (_, rest) = statement.split_once(mark)?;
+    let mut words = rest.split(|c: char| c.is_whitespace() || c == '(');
+    let name = words.find(|word| !["", "IF", "NOT", "EXISTS", "ONLY"].contains(word))?;
+    Some(name.to_owned())
+}
+
+/// What a migration does that locks for long, or that the release before it does not survive (docs/OPERATIONS.md, Upgrading).
+/// `alone` says that it runs outside of a transaction.
+fn not_for_expanding(sql: &str, alone: bool) -> Vec<String> {
+    let all = statements(sql);
+    let made: Vec<_> = all
+        .iter()
+        .filter_map(|one| named(one, "CREATE TABLE "))
+        .collect();
+    let patient = all
+        .first()
+        .is_some_and(|one| one.starts_with("SET LOCAL LOCK_TIMEOUT"));
+    let mut wrong = Vec::new();
+    for one in &all {
+        let mut say = |why: &str| wrong.push(format!("{why}: {one}"));
+        let concurrent = one.contains("INDEX CONCURRENTLY ");
+        if concurrent && !(alone && all.len() == 1) {
+            say("needs a migration of its own, without a transaction");
+        }
+        let is_index = one.starts_with("CREATE INDEX ") || one.starts_with("CREATE UNIQUE INDEX ");
+        let table = named(one, "ALTER TABLE ")
+            .or_else(|| named(one, " ON ").filter(|_| is_index || one.contains(" TRIGGER ")));
+        if table.is_some_and(|table| made.contains(&table)) {
+            continue;
+        }
+        if is_index && !concurrent {
+            say("holds writers up while it is built");
+        }
+        for word in ["DROP TABLE ", "DROP COLUMN ", " RENAME ", "DROP VIEW "] {
+            if one.contains(word) {
+                say("takes away what the release before uses");
+            }
+        }
+        if !one.starts_with("ALTER TABLE ") {
+            let locks = one.contains(" TRIGGER ") || one.starts_with("DROP INDEX ");
+            if locks && !concurrent && !patient {
+                say("waits for a lock in front of everybody");
+            }
+            continue;
+        }
+        if !patient {
+            say("waits for a lock in front of everybody");
+        }
+        let added_here = all.iter().any(|other| other.contains(" NOT VALID"));
+        if one.contains(" VALIDATE CONSTRAINT ") && added_here {
+            say("reads the whole table under the lock of the statement that added it");
+        }
+        if one.contains(" SET DATA TYPE ")
+            || (one.contains(" ALTER COLUMN ") && one.contains(" TYPE "))
+        {
+            say("writes the table anew");
+        }
+        if one.contains(" SET NOT NULL") {
+            say("reads the whole table, and the release before may write null");
+        }
+        let added = one.split(',').filter(|part| part.contains("ADD COLUMN "));
+        for column in added {
+            if column.contains(" NOT NULL") && !column.contains(" DEFAULT ") {
+                say("the release before writes rows without it");
+            }
+        }
+        let checks = ["CHECK (", "FOREIGN KEY", "REFERENCES "];
+        if checks.iter().any(|word| one.contains(word)) && !one.contains(" NOT VALID") {
+            say("reads the whole table under a lock");
+        }
+    }
+    wrong
+}
+
+#[test]
+fn what_the_release_before_does_not_survive_says_why() {
+    let refused = [
+        "ALTER TABLE users DROP COLUMN username",
+        "ALTER TABLE users RENAME COLUMN username TO name",
+        "ALTER TABLE users ALTER COLUMN username TYPE varchar(3)",
+        "ALTER TABLE users ALTER COLUMN username SET NOT NULL",
+        "ALTER TABLE users ADD COLUMN a text, ADD COLUMN b text NOT NULL",
+        "ALTER TABLE users ADD CONSTRAINT c CHECK (a > 0)",
+        "ALTER TABLE users ADD COLUMN other uuid REFERENCES others (id)",
+        "CREATE UNIQUE INDEX i ON users (username)",
+        "DROP TABLE users",
+        "CREATE INDEX CONCURRENTLY i ON users (username)",
+    ];
+    for one in refused {
+        let sql = format!("SET LOCAL lock_timeout = '2s';\n{one};");
+        assert_eq!(not_for_expanding(&sql, false).len(), 1, "{one}");
+    }
+    let late = "ALTER TABLE users ADD COLUMN a text;";
+    assert_eq!(not_for_expanding(late, false).len(), 1, "without a limit");
+    let trigger = "CREATE TRIGGER t AFTER UPDATE ON users FOR EACH ROW EXECUTE FUNCTION f();";
+    assert_eq!(not_for_expanding(trigger, false).len(), 1, "nor a trigger");
+    let taken = "SET LOCAL lock_timeout = '2s'; -- DROP TABLE users;
+        CREATE TABLE notes (id uuid NOT NULL, CONSTRAINT notes_form CHECK (id <> id));
+        CREATE INDEX notes_idx ON notes (id); ALTER TABLE notes ALTER COLUMN id SET NOT NULL;
+        ALTER TABLE users ADD COLUMN a text, ADD COLUMN b text NOT NULL DEFAULT '', ADD CONSTRAINT c CHECK (a > b) NOT VALID;
+        CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DROP TABLE users; END $$;";
+    assert_eq!(not_for_expanding(taken, false), [""; 0]);
+    let at_once =
+        "SET LOCAL lock_timeout = '2s'; ALTER TABLE users ADD CONSTRAINT c CHECK (a > b) NOT VALID;
+        ALTER TABLE users VALIDATE CONSTRAINT c;";
+    assert_eq!(not_for_expanding(at_once, false).len(), 1, "{at_once}");
+    let alone = "CREATE INDEX CONCURRENTLY i ON users (username);";
+    assert_eq!(not_for_expanding(alone, true), [""; 0]);
+
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let mut seen = 0;
+    for entry in fs::read_dir(folder).expect("migrations") {
+        let path = entry.expect("a folder").path();
+        let name = path.file_name().expect("a name").to_string_lossy();
+        seen += 1;
+        if *name <= *UNRULED {
+            continue;
+        }
+        let sql = fs::read_to_string(path.join("up.sql")).expect("a text");
+        let settings = fs::read_to_string(path.join("metadata.toml")).unwrap_or_default();
+        let wrong = not_for_expanding(&sql, settings.contains("run_in_transaction = false"));
+        assert!(
+            wrong.is_empty() || sql.contains("-- contract: "),
+            "{name} has to say why, after `-- contract: `:\n{}",
+            wrong.join("\n")
+        );
+    }
+    assert_eq!(seen, migration_names().expect("names").len());
 }

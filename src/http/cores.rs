@@ -16,7 +16,7 @@ use crate::db;
 
 /// The threads. All but the one that started them end when this is dropped, and with them whatever still runs there.
 pub(super) struct Cores {
-    cores: Vec<Core>,
+    all: Vec<Core>,
     /// Where one of those that are equal is looked for first.
     next: usize,
     stop: CancellationToken,
@@ -42,36 +42,32 @@ impl Cores {
     fn so_many(count: usize) -> io::Result<Self> {
         let stop = CancellationToken::new();
         db::keep_to_line(0);
-        let mut cores = vec![Core {
+        let mut all = vec![Core {
             runtime: Handle::current(),
             connections: Arc::default(),
             thread: None,
         }];
         for number in 1..count {
-            cores.push(Core::start(number, stop.clone())?);
+            all.push(Core::start(number, stop.clone())?);
         }
-        Ok(Self {
-            cores,
-            next: 0,
-            stop,
-        })
+        Ok(Self { all, next: 0, stop })
     }
 
     /// The one with the fewest connections; those with equally many take turns.
     pub fn least_busy(&mut self) -> &Core {
-        let count = self.cores.len();
-        let connections = |at: &usize| Arc::strong_count(&self.cores[*at].connections);
+        let count = self.all.len();
+        let connections = |at: &usize| Arc::strong_count(&self.all[*at].connections);
         let in_turn = (self.next..self.next + count).map(|at| at % count);
         let chosen = in_turn.min_by_key(connections).unwrap_or_default();
         self.next = (chosen + 1) % count;
-        &self.cores[chosen]
+        &self.all[chosen]
     }
 }
 
 impl Drop for Cores {
     fn drop(&mut self) {
         self.stop.cancel();
-        for thread in self.cores.iter_mut().filter_map(|core| core.thread.take()) {
+        for thread in self.all.iter_mut().filter_map(|core| core.thread.take()) {
             // It has nothing to say that its panic has not said.
             let _ = thread.join();
         }

@@ -140,6 +140,11 @@ fn is_bad_luck(info: &(dyn DatabaseErrorInformation + Send + Sync)) -> bool {
         || message.ends_with(": No space left on device")
         || message.starts_with("out of memory")
         || message.starts_with("out of shared memory")
+        // PgBouncer, where it stops, or PostgreSQL behind it is away or busy.
+        || message == "server shutting down"
+        || message == "server conn crashed?"
+        || message == "query_wait_timeout"
+        || message.starts_with("server login has been failing")
 }
 
 /// Says what a broken constraint means, where the statement stands that may break it.

@@ -28,6 +28,22 @@ pub struct DatabaseConfig {
         global = true
     )]
     pub url_file: Option<PathBuf>,
+    /// PostgreSQL itself, where `DATABASE_URL` names a pooler that lends connections out for single transactions
+    #[arg(
+        long = "database-direct-url",
+        env = "DATABASE_DIRECT_URL",
+        hide_env_values = true,
+        global = true
+    )]
+    pub direct_url: Option<SecretString>,
+    /// File with the address of PostgreSQL itself, in the place of `DATABASE_DIRECT_URL`
+    #[arg(
+        long = "database-direct-url-file",
+        env = "DATABASE_DIRECT_URL_FILE",
+        value_name = "PATH",
+        global = true
+    )]
+    pub direct_url_file: Option<PathBuf>,
     /// Folder of the server's own database [default: the user's data folder, as root /var/lib/cardea]
     #[arg(long, env = "CARDEA_DATA_DIR", global = true)]
     pub data_dir: Option<PathBuf>,
@@ -212,51 +228,75 @@ fn take_parameters(
 impl DatabaseConfig {
     /// What of these settings cannot hold, one line each.
     pub(super) fn problems(&self, production: bool) -> Vec<String> {
-        let Some(url) = &self.url else {
-            return Vec::new();
-        };
-        let url = url.expose_secret();
-        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-            return vec!["DATABASE_URL must begin with postgres:// or postgresql://".to_owned()];
-        }
-        let address = match Address::parse(url) {
-            Ok(address) => address,
-            Err(problem) => return vec![format!("DATABASE_URL: {problem}")],
-        };
         let mut found = Vec::new();
-        if let Tls::VerifyCa(file) | Tls::VerifyFull(Some(file)) = &address.tls
-            && !file.is_file()
-        {
-            found.push(format!(
-                "DATABASE_URL: sslrootcert={} names no file",
-                file.display()
-            ));
+        if self.direct_url.is_some() && self.url.is_none() {
+            found.push("DATABASE_DIRECT_URL needs a DATABASE_URL, that of the pooler".to_owned());
         }
-        if production && !address.is_local() && address.tls == Tls::Prefer {
-            found.push(
-                "production: DATABASE_URL must say how the way to the database is protected: sslmode=verify-full, or \
-                 sslmode=disable where nobody else is in the network"
-                    .to_owned(),
-            );
+        for (name, url) in self.urls() {
+            found.extend(problems_of(name, url.expose_secret(), production));
         }
         found
     }
 
-    /// What the way to the database does not hold against, where it leaves this machine; nothing where it is well protected.
+    /// What the ways to the database do not hold against, where they leave this machine; nothing where they are well
+    /// protected.
     #[must_use]
     pub fn weak_tls(&self) -> Option<&'static str> {
-        let address = Address::parse(self.url.as_ref()?.expose_secret()).ok()?;
-        if address.is_local() {
-            return None;
+        self.urls()
+            .find_map(|(_, url)| weakness_of(url.expose_secret()))
+    }
+
+    /// The addresses that are given, with the names of their settings.
+    fn urls(&self) -> impl Iterator<Item = (&'static str, &SecretString)> {
+        let direct = self.direct_url.iter();
+        let direct = direct.map(|url| ("DATABASE_DIRECT_URL", url));
+        self.url
+            .iter()
+            .map(|url| ("DATABASE_URL", url))
+            .chain(direct)
+    }
+}
+
+fn problems_of(name: &str, url: &str, production: bool) -> Vec<String> {
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return vec![format!(
+            "{name} must begin with postgres:// or postgresql://"
+        )];
+    }
+    let address = match Address::parse(url) {
+        Ok(address) => address,
+        Err(problem) => return vec![format!("{name}: {problem}")],
+    };
+    let mut found = Vec::new();
+    if let Tls::VerifyCa(file) | Tls::VerifyFull(Some(file)) = &address.tls
+        && !file.is_file()
+    {
+        found.push(format!(
+            "{name}: sslrootcert={} names no file",
+            file.display()
+        ));
+    }
+    if production && !address.is_local() && address.tls == Tls::Prefer {
+        found.push(format!(
+            "production: {name} must say how the way to the database is protected: sslmode=verify-full, or \
+             sslmode=disable where nobody else is in the network"
+        ));
+    }
+    found
+}
+
+fn weakness_of(url: &str) -> Option<&'static str> {
+    let address = Address::parse(url).ok()?;
+    if address.is_local() {
+        return None;
+    }
+    match address.tls {
+        Tls::Disable => Some("nothing is encrypted"),
+        Tls::Prefer => {
+            Some("TLS is used only where the database offers it, and no certificate is checked")
         }
-        match address.tls {
-            Tls::Disable => Some("nothing is encrypted"),
-            Tls::Prefer => {
-                Some("TLS is used only where the database offers it, and no certificate is checked")
-            }
-            Tls::Require => Some("the certificate of the database is not checked"),
-            Tls::VerifyCa(_) | Tls::VerifyFull(_) => None,
-        }
+        Tls::Require => Some("the certificate of the database is not checked"),
+        Tls::VerifyCa(_) | Tls::VerifyFull(_) => None,
     }
 }
 

@@ -23,6 +23,11 @@ impl Config {
                 self.database.url_file.take(),
             ),
             put(
+                "DATABASE_DIRECT_URL",
+                &mut self.database.direct_url,
+                self.database.direct_url_file.take(),
+            ),
+            put(
                 "CARDEA_SMTP_URL",
                 &mut self.mail.smtp_url,
                 self.mail.smtp_url_file.take(),

@@ -41,7 +41,7 @@ impl Db {
         next: impl Fn() -> N,
         heard: impl Fn(Heard),
     ) -> anyhow::Result<Infallible> {
-        let address = address_of(self.url.expose_secret())?;
+        let address = address_of(self.direct.expose_secret())?;
         let connected = tls::connect(&address);
         let (client, mut connection) = tokio::time::timeout(CONNECT_TIMEOUT, connected).await??;
         // The sign of life is a notification itself: that the connection answers does not say that

@@ -126,6 +126,9 @@ impl Lines {
     /// or the database lets nobody in.
     pub async fn line(&self) -> Option<Line> {
         let places = &self.0.places;
+        if places.is_empty() {
+            return None;
+        }
         let next = || self.0.next.fetch_add(1, Ordering::Relaxed);
         let first = KEPT_TO.get().unwrap_or_else(next) % places.len();
         let (before, from) = places.split_at(first);

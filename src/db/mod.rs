@@ -2,6 +2,7 @@
 
 mod follow;
 mod lines;
+mod pooler;
 mod tally;
 mod tls;
 
@@ -34,6 +35,7 @@ use crate::metrics::Histogram;
 pub use follow::Heard;
 use lines::Lines;
 pub use lines::{Reading, keep_to_line};
+use pooler::SessionSettings;
 pub use tally::Tally;
 
 /// A connection; model functions take `&mut Conn`.
@@ -47,6 +49,10 @@ const OLDEST_POSTGRES: i32 = 15;
 
 /// Most connections that are shared: more make no difference to 32 clients that ask at the same time.
 const MOST_LINES: usize = 4;
+
+/// For what takes as long as it takes: a role may bring times of its own, which are meant for requests.
+const NO_TIMEOUTS: &str = "SET statement_timeout = 0; SET lock_timeout = 0; \
+    SET idle_in_transaction_session_timeout = 0";
 
 /// How long what was sent may stay without a sign that it arrived (RFC 5482).
 const SILENCE: Duration = Duration::from_secs(10);
@@ -62,7 +68,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Db {
     pool: Pool<Conn>,
     lines: Lines,
-    url: SecretString,
+    /// PostgreSQL itself, for what needs a session of its own.
+    direct: SecretString,
+    /// What lies before it and lends connections out for single transactions, if anything does.
+    pooler: Option<SecretString>,
+    session: SessionSettings,
     statements: Tally,
     waits: Arc<Waits>,
 }
@@ -90,16 +100,26 @@ pub struct Connections {
 }
 
 impl Db {
-    /// A pool for the database at `url`; connects when first asked for a connection.
+    /// A pool for the database at `url`; connects when first asked for a connection. Where the settings name PostgreSQL
+    /// apart from it, `url` is that of a pooler, whose sessions are anybody's: nothing is set on them, and no connection is
+    /// shared.
     ///
     /// # Errors
     /// If the settings of the pool contradict each other.
     pub fn new(url: &SecretString, config: &DatabaseConfig) -> anyhow::Result<Self> {
         let statements = Tally::default();
-        let setup = session_setup(config.statement_timeout_secs);
+        let session = SessionSettings::new(config.statement_timeout_secs);
+        let pooler = config.direct_url.as_ref().map(|_| url.clone());
+        let setup = match &pooler {
+            Some(_) => String::new(),
+            None => session.sql(),
+        };
         let counter = statements.clone();
         let wait = Duration::from_secs(config.wait_secs);
-        let shared = (config.pool_size / 4).clamp(1, MOST_LINES);
+        let shared = match &pooler {
+            Some(_) => 0,
+            None => (config.pool_size / 4).clamp(1, MOST_LINES),
+        };
         let lines = Lines::new(shared, url, &setup, statements.clone());
         let mut manager = ManagerConfig::default();
         // A check by query costs a round trip at each checkout; a connection that broke is found
@@ -111,9 +131,11 @@ impl Db {
                 let mut conn = connect(url).await.map_err(|error| {
                     diesel::ConnectionError::BadConnection(format!("{error:#}"))
                 })?;
-                conn.batch_execute(&setup)
-                    .await
-                    .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+                if !setup.is_empty() {
+                    conn.batch_execute(&setup)
+                        .await
+                        .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+                }
                 count_statements(&mut conn, counter);
                 Ok(conn)
             }
@@ -132,7 +154,9 @@ impl Db {
         Ok(Self {
             pool,
             lines,
-            url: url.clone(),
+            direct: config.direct_url.clone().unwrap_or_else(|| url.clone()),
+            pooler,
+            session,
             statements,
             waits: Arc::default(),
         })
@@ -192,12 +216,12 @@ impl Db {
         self.statements.read()
     }
 
-    /// Checks that the database can be reached and is new enough.
+    /// Checks that the database can be reached and is new enough, and that a pooler before it does what it has to.
     ///
     /// # Errors
     /// One line that says what is wrong.
     pub async fn check(&self) -> anyhow::Result<()> {
-        let mut conn = single_connection(&self.url).await?;
+        let mut conn = single_connection(&self.direct).await?;
         let version: i32 = diesel::select(diesel::dsl::sql::<diesel::sql_types::Integer>(
             "current_setting('server_version_num')::integer",
         ))
@@ -211,7 +235,11 @@ impl Db {
         .get_result(&mut conn)
         .await
         .context("the database does not tell its extensions")?;
-        refuse_bare(has_trigrams)
+        refuse_bare(has_trigrams)?;
+        match &self.pooler {
+            Some(pooler) => pooler::check(pooler, &mut conn, &self.session).await,
+            None => Ok(()),
+        }
     }
 
     /// Whether the newest migration of this build was run.
@@ -237,18 +265,11 @@ impl Db {
         &self,
         work: impl AsyncFnOnce(&Client) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let address = address_of(self.url.expose_secret())?;
-        let connected = tls::connect(&address);
-        let (client, connection) = tokio::time::timeout(CONNECT_TIMEOUT, connected).await??;
-        tokio::select! {
-            // What the work says of a connection that was lost tells more.
-            biased;
-            done = work(&client) => done,
-            lost = connection => {
-                lost?;
-                bail!("the database closed the connection")
-            }
-        }
+        with_client(&self.direct, async |client| {
+            client.batch_execute(NO_TIMEOUTS).await?;
+            work(client).await
+        })
+        .await
     }
 
     /// A connection of its own that is told of every notification on `channel`.
@@ -256,7 +277,7 @@ impl Db {
     /// # Errors
     /// If the database cannot be reached.
     pub async fn listen(&self, channel: &'static str) -> anyhow::Result<Conn> {
-        let mut conn = single_connection(&self.url).await?;
+        let mut conn = single_connection(&self.direct).await?;
         conn.batch_execute(&format!("LISTEN {channel}")).await?;
         Ok(conn)
     }
@@ -319,7 +340,8 @@ impl Db {
         &self,
         work: impl FnOnce(&mut AsyncMigrationHarness<Conn>) -> anyhow::Result<T> + Send + 'static,
     ) -> anyhow::Result<T> {
-        let mut conn = single_connection(&self.url).await?;
+        let mut conn = single_connection(&self.direct).await?;
+        conn.batch_execute(NO_TIMEOUTS).await?;
         // Held by this connection until it closes, so that instances which start together take turns. Asked for again and
         // again: a statement that waits for it has a snapshot, for the end of which CREATE INDEX CONCURRENTLY waits.
         let lock = "pg_try_advisory_lock(hashtext('cardea migrations'))";
@@ -380,6 +402,25 @@ pub async fn single_connection(url: &SecretString) -> anyhow::Result<Conn> {
     })
 }
 
+/// Does `work` on a connection by itself, without diesel.
+async fn with_client<T>(
+    url: &SecretString,
+    work: impl AsyncFnOnce(&Client) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let address = address_of(url.expose_secret())?;
+    let connected = tls::connect(&address);
+    let (client, connection) = tokio::time::timeout(CONNECT_TIMEOUT, connected).await??;
+    tokio::select! {
+        // What the work says of a connection that was lost tells more.
+        biased;
+        done = work(&client) => done,
+        lost = connection => {
+            lost?;
+            bail!("the database closed the connection")
+        }
+    }
+}
+
 /// Unlike diesel's own way, keeps the cause and gives up on a server that never answers.
 async fn connect(url: &str) -> anyhow::Result<Conn> {
     let address = watched(address_of(url)?);
@@ -436,13 +477,6 @@ fn refuse_bare(has_trigrams: bool) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-fn session_setup(statement_timeout_secs: u32) -> String {
-    format!(
-        "SET statement_timeout = '{statement_timeout_secs}s'; SET lock_timeout = '2s'; \
-         SET idle_in_transaction_session_timeout = '10s'; SET timezone = 'UTC'"
-    )
 }
 
 #[cfg(test)]

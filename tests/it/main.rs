@@ -76,6 +76,7 @@ mod password_change;
 mod password_policy;
 mod password_reset;
 mod playground;
+mod pooler;
 mod profile;
 mod refused_sign_ins;
 mod registration;

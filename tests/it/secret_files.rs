@@ -12,10 +12,15 @@ use crate::harness::app::{MASTER_KEY, config};
 use crate::harness::db::TestDb;
 
 /// Settings that hold secrets, each with one that is good.
-const SECRETS: [(&str, &str, &str); 7] = [
+const SECRETS: [(&str, &str, &str); 8] = [
     (
         "DATABASE_URL",
         "DATABASE_URL_FILE",
+        "postgres://a:hunter2@127.0.0.1/b",
+    ),
+    (
+        "DATABASE_DIRECT_URL",
+        "DATABASE_DIRECT_URL_FILE",
         "postgres://a:hunter2@127.0.0.1/b",
     ),
     (

@@ -13,6 +13,7 @@ pub mod importing;
 pub mod node;
 pub mod oauth;
 pub mod page;
+pub mod pgbouncer;
 pub mod player;
 pub mod postgres;
 pub mod process;

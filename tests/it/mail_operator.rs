@@ -151,7 +151,10 @@ fn settings_of_the_mail_server_are_checked_before_anything_starts_and_never_repe
         ("CARDEA_MODE", "production"),
         ("CARDEA_MASTER_KEY", MASTER_KEY),
         ("CARDEA_PUBLIC_URL", "https://accounts.example.org"),
-        ("DATABASE_URL", "postgres://cardea@db.example.org/cardea"),
+        (
+            "DATABASE_URL",
+            "postgres://cardea@db.example.org/cardea?sslmode=verify-full",
+        ),
         ("CARDEA_MAIL_FROM", "no-reply@example.org"),
     ];
     let with = |url| check(&[&production[..], &[("CARDEA_SMTP_URL", url)]].concat());

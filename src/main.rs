@@ -5,6 +5,7 @@ mod command;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use tokio::runtime::Builder;
 
 /// Pages of accounts are many small pieces of memory; the system's own allocator takes a third longer over them.
 #[global_allocator]
@@ -12,11 +13,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = command::Cli::parse();
-    // Of one thread: the server starts others, which do not take work from one another.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = match runtime {
+    let mut builder = if cli.serves() {
+        // Of one thread: the server starts others, which do not take work from one another.
+        Builder::new_current_thread()
+    } else {
+        // An errand may wait for its input and still hears signals.
+        Builder::new_multi_thread()
+    };
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),
     };

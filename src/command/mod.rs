@@ -37,6 +37,13 @@ pub(crate) struct Cli {
     command: Option<Command>,
 }
 
+impl Cli {
+    /// Whether the server is asked for, and no errand.
+    pub(crate) fn serves(&self) -> bool {
+        matches!(self.command, None | Some(Command::Serve))
+    }
+}
+
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Serve (the default)

@@ -1,6 +1,7 @@
 //! `serve`: everything from the first connection to the last.
 
 use std::io::{self, Write as _};
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -86,14 +87,18 @@ pub(super) async fn serve(mut config: Config) -> anyhow::Result<()> {
                 tracing::info!(url, %listen, "Cardea is ready at {url}");
             }
         }
-        let serving = http::serve::serve(listener, router, &app);
+        let mut serving = pin!(http::serve::serve(listener, router, &app));
         let stop = async {
             signals.next().await;
             leave(&app, &mut signals).await;
             tracing::info!("Stopping");
             app.shutdown.cancel();
         };
-        let (served, ()) = tokio::join!(serving, stop);
+        let served = tokio::select! {
+            // It ends before it is told to only where it could not begin.
+            served = &mut serving => served,
+            () = stop => serving.await,
+        };
         served.context("there are no threads to serve on")
     }
     .await;
@@ -131,6 +136,9 @@ fn allow_open_files(config: &mut Config) {
             config.http.max_connections
         );
         config.http.max_connections = most;
+        // Sockets leave room for requests.
+        let live = most.saturating_mul(4) / 5;
+        config.http.live_connections = config.http.live_connections.min(live);
     }
 }
 

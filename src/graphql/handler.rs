@@ -166,7 +166,9 @@ async fn answer(
     let operation = prepared.operation();
     let kind = operation.ty;
     let caller = caller(app, api, client.clone(), &parts.headers, operation);
-    let caller = arrived.statements().of(caller).await?;
+    let caller = arrived.statements().of(caller);
+    let caller = tokio::time::timeout(app.config.request_timeout(), caller).await;
+    let caller = caller.map_err(|_| unavailable("The request took too long."))??;
     prepared.sent_by(app, api, caller.requester())?;
     if kind == OperationType::Subscription {
         let cut = parts.extensions.get::<Cut>().cloned();

@@ -12,7 +12,6 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, StatusCode};
-use futures_util::FutureExt as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -61,7 +60,9 @@ pub async fn serve(listener: TcpListener, router: Router, app: &App) -> io::Resu
             () = app.shutdown.cancelled() => break,
         };
         match taken_in {
-            Ok(taken_in) => connection(cores.least_busy(), taken_in, router.clone(), app),
+            Ok(taken_in) => {
+                connection(cores.least_busy(), taken_in, router.clone(), app);
+            }
             Err(error) => {
                 // Out of file descriptors, most likely: those in use must be given back first.
                 tracing::warn!(error = %error, "A connection could not be taken in: {error}");
@@ -69,11 +70,9 @@ pub async fn serve(listener: TcpListener, router: Router, app: &App) -> io::Resu
             }
         }
     }
-    // Those whom the system has let in already: it would cut them.
-    while let Some(Ok(taken_in)) = take_in(&listener, &places).now_or_never() {
+    take_in_the_rest(listener, &places, |taken_in| {
         connection(cores.least_busy(), taken_in, router.clone(), app);
-    }
-    drop(listener);
+    });
     let patience = Duration::from_secs(app.config.http.shutdown_secs);
     app.tasks.close();
     if tokio::time::timeout(patience, app.tasks.wait())
@@ -95,6 +94,26 @@ async fn take_in(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<
     // This runtime has to let go of it, so that another one can serve it.
     let stream = stream.into_std()?;
     Ok((stream, peer, place))
+}
+
+/// Those whom the system has let in already, and would cut with the end of listening. The system is asked itself: what
+/// the runtime knows of it may be old.
+fn take_in_the_rest(
+    listener: TcpListener,
+    places: &Arc<Semaphore>,
+    mut serve: impl FnMut(TakenIn),
+) {
+    let Ok(listener) = listener.into_std() else {
+        return;
+    };
+    while let Ok(place) = Arc::clone(places).try_acquire_owned()
+        && let Ok((stream, peer)) = listener.accept()
+    {
+        let _ = stream.set_nodelay(true);
+        if stream.set_nonblocking(true).is_ok() {
+            serve((stream, peer, place));
+        }
+    }
 }
 
 fn connection(core: &Core, (stream, peer, place): TakenIn, router: Router, app: &App) {

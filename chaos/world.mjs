@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { Connection, percentile } from '../bench/load.mjs';
+import { bodyOf, operations } from '../bench/operations.mjs';
 import { freePort, onEnd, sleep, start } from '../bench/processes.mjs';
 import { Cardea, ready } from '../bench/systems.mjs';
 
@@ -178,6 +179,8 @@ export function clients({ count, next, patience = 15_000, pause = 0 }) {
   };
 }
 
+export const isGood = ({ as }) => as === 'ok';
+
 /** How often each outcome came, the most frequent first. */
 export function counted(answers) {
   const counts = new Map();
@@ -213,4 +216,27 @@ export function asksMe(cardea, url) {
     const [token, body] = requests[(at += 1) % requests.length];
     return { url, token, body };
   };
+}
+
+/** Changes of profiles: each client has an account of its own, and no two changes are the same. */
+export function writesBios(cardea, url, more = '') {
+  let number = 0;
+  return (client) => {
+    const { token, id } = cardea.accounts[200 + client];
+    const bio = `Words ${(number += 1)}${more}`;
+    return { url, token, body: bodyOf(operations.updateProfile.document, { bio }), id, bio };
+  };
+}
+
+/** How many accounts had a change acknowledged, and how many of those do not have it, or a later one. */
+export async function lostChanges(database, name, written) {
+  const acknowledged = new Map(written.filter(isGood).map(({ id, bio }) => [id, bio]));
+  let lost = 0;
+  for (const [id, bio] of acknowledged) {
+    const row = await database.psql(name, `SELECT bio FROM profiles WHERE user_id = '${id}'`);
+    // What was not acknowledged may have been written all the same.
+    const order = written.filter((one) => one.id === id).map((one) => one.bio);
+    if (order.indexOf(row) < order.indexOf(bio)) lost += 1;
+  }
+  return wanted('acknowledged changes that were lost', lost, lost === 0 && acknowledged.size > 0);
 }

@@ -8,7 +8,7 @@ import { Database } from '../bench/database.mjs';
 import { bodyOf, operations } from '../bench/operations.mjs';
 import { run, sleep } from '../bench/processes.mjs';
 import { PASSWORD, ask } from '../bench/systems.mjs';
-import { Instance, MailServer, clients, counted, filled, ms, seconds, told, until, wanted } from './world.mjs';
+import { Instance, MailServer, clients, counted, filled, isGood, ms, seconds, told, until, wanted } from './world.mjs';
 
 const REGISTER =
   'mutation ($email: String!) { register(input: { email: $email, fullName: "Storm Petrel", password: "Quartz-Lantern-58" }) { errors { code } } }';
@@ -21,7 +21,6 @@ const BIRTH_DATE = '1984-02-29';
 /** Hashes that cost next to nothing: what is looked at is not how fast they are. */
 const CHEAP = ['--argon2-memory-kib', '8', '--argon2-passes', '1'];
 
-const isGood = ({ as }) => as === 'ok';
 const globalId = (id) => Buffer.concat([Buffer.from('User'), Buffer.from(id.replaceAll('-', ''), 'hex')]).toString('base64url');
 const mebibytes = (bytes) => `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
 const since = (began) => (performance.now() - began) / 1000;

@@ -8,6 +8,7 @@ use anyhow::{Context as _, anyhow, bail};
 use cardea::app::App;
 use cardea::clock::Clock;
 use cardea::config::Config;
+use cardea::db::Pooled;
 use cardea::models::audit_event::{AuditEvent, AuditFilter, AuditPosition};
 use cardea::scalar::DateTime;
 use cardea::services::audit::{AuditAction, Entry};
@@ -117,16 +118,19 @@ async fn export(app: &App, filter: &AuditFilter, mut out: impl Write) -> anyhow:
     let mut conn = app.db.conn().await.map_err(failed)?;
     let entry = Entry::server(AuditAction::PersonalDataRead).with("export", "audit");
     entry.record(app, &mut conn).await.map_err(failed)?;
+    drop(conn);
     let mut last: Option<AuditPosition> = None;
     loop {
         let bounds = (last, None);
-        let events = AuditEvent::page(&mut conn, filter, bounds, false, PAGE).await?;
+        let read = |mut conn: Pooled| async move {
+            let events = AuditEvent::page(&mut conn, filter, bounds, false, PAGE).await?;
+            let lines = audit_trail::lines(app, &mut conn, &events).await?;
+            Ok((events, lines))
+        };
+        let (events, lines) = app.db.read_much(read).await.map_err(failed)?;
         let Some(newest) = events.last() else { break };
         last = Some((newest.occurred_at, newest.id));
-        for line in audit_trail::lines(app, &mut conn, &events)
-            .await
-            .map_err(failed)?
-        {
+        for line in lines {
             // A reader that has seen enough closes the pipe, which is no failure.
             match writeln!(out, "{line}") {
                 Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),

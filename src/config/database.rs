@@ -44,6 +44,22 @@ pub struct DatabaseConfig {
         global = true
     )]
     pub direct_url_file: Option<PathBuf>,
+    /// A replica of the database, for lists, statistics and exports
+    #[arg(
+        long = "database-replica-url",
+        env = "DATABASE_REPLICA_URL",
+        hide_env_values = true,
+        global = true
+    )]
+    pub replica_url: Option<SecretString>,
+    /// File with the address of the replica, in the place of `DATABASE_REPLICA_URL`
+    #[arg(
+        long = "database-replica-url-file",
+        env = "DATABASE_REPLICA_URL_FILE",
+        value_name = "PATH",
+        global = true
+    )]
+    pub replica_url_file: Option<PathBuf>,
     /// Folder of the server's own database [default: the user's data folder, as root /var/lib/cardea]
     #[arg(long, env = "CARDEA_DATA_DIR", global = true)]
     pub data_dir: Option<PathBuf>,
@@ -232,6 +248,9 @@ impl DatabaseConfig {
         if self.direct_url.is_some() && self.url.is_none() {
             found.push("DATABASE_DIRECT_URL needs a DATABASE_URL, that of the pooler".to_owned());
         }
+        if self.replica_url.is_some() && self.url.is_none() {
+            found.push("DATABASE_REPLICA_URL needs a DATABASE_URL, that of the primary".to_owned());
+        }
         for (name, url) in self.urls() {
             found.extend(problems_of(name, url.expose_secret(), production));
         }
@@ -248,12 +267,13 @@ impl DatabaseConfig {
 
     /// The addresses that are given, with the names of their settings.
     fn urls(&self) -> impl Iterator<Item = (&'static str, &SecretString)> {
-        let direct = self.direct_url.iter();
-        let direct = direct.map(|url| ("DATABASE_DIRECT_URL", url));
-        self.url
-            .iter()
-            .map(|url| ("DATABASE_URL", url))
-            .chain(direct)
+        let given = [
+            ("DATABASE_URL", &self.url),
+            ("DATABASE_DIRECT_URL", &self.direct_url),
+            ("DATABASE_REPLICA_URL", &self.replica_url),
+        ];
+        let given = given.into_iter();
+        given.filter_map(|(name, url)| Some((name, url.as_ref()?)))
     }
 }
 

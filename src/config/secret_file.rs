@@ -28,6 +28,11 @@ impl Config {
                 self.database.direct_url_file.take(),
             ),
             put(
+                "DATABASE_REPLICA_URL",
+                &mut self.database.replica_url,
+                self.database.replica_url_file.take(),
+            ),
+            put(
                 "CARDEA_SMTP_URL",
                 &mut self.mail.smtp_url,
                 self.mail.smtp_url_file.take(),

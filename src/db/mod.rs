@@ -2,7 +2,9 @@
 
 mod follow;
 mod lines;
+mod pool;
 mod pooler;
+mod replica;
 mod tally;
 mod tls;
 
@@ -15,15 +17,11 @@ use diesel::connection::InstrumentationEvent;
 use diesel::migration::{Migration, MigrationSource as _};
 use diesel::pg::Pg;
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
-use diesel_async::pooled_connection::{
-    AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
-};
 use diesel_async::{
     AsyncConnection as _, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _,
     SimpleAsyncConnection as _,
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
-use futures_util::FutureExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio_postgres::Client;
 
@@ -36,10 +34,14 @@ pub use follow::Heard;
 use lines::Lines;
 pub use lines::{Reading, keep_to_line};
 use pooler::SessionSettings;
+use replica::Replica;
 pub use tally::Tally;
 
 /// A connection; model functions take `&mut Conn`.
 pub type Conn = AsyncPgConnection;
+
+/// A connection of a pool, given back to it when dropped.
+pub type Pooled = Object<Conn>;
 
 /// The migrations, compiled in.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
@@ -68,6 +70,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Db {
     pool: Pool<Conn>,
     lines: Lines,
+    /// What follows the database, if anything does.
+    replica: Option<Arc<Replica>>,
     /// PostgreSQL itself, for what needs a session of its own.
     direct: SecretString,
     /// What lies before it and lends connections out for single transactions, if anything does.
@@ -114,46 +118,26 @@ impl Db {
             Some(_) => String::new(),
             None => session.sql(),
         };
-        let counter = statements.clone();
-        let wait = Duration::from_secs(config.wait_secs);
         let shared = match &pooler {
             Some(_) => 0,
             None => (config.pool_size / 4).clamp(1, MOST_LINES),
         };
         let lines = Lines::new(shared, url, &setup, statements.clone());
-        let mut manager = ManagerConfig::default();
-        // A check by query costs a round trip at each checkout; a connection that broke is found
-        // by its first statement and dropped then.
-        manager.recycling_method = RecyclingMethod::Fast;
-        manager.custom_setup = Box::new(move |url| {
-            let (setup, counter) = (setup.clone(), counter.clone());
-            async move {
-                let mut conn = connect(url).await.map_err(|error| {
-                    diesel::ConnectionError::BadConnection(format!("{error:#}"))
-                })?;
-                if !setup.is_empty() {
-                    conn.batch_execute(&setup)
-                        .await
-                        .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
-                }
-                count_statements(&mut conn, counter);
-                Ok(conn)
+        let wait = Duration::from_secs(config.wait_secs);
+        let size = config.pool_size - shared;
+        let pool = pool::build(url, (size, wait), setup, None, statements.clone())?;
+        let replica = match &config.replica_url {
+            Some(url) => {
+                let size = config.pool_size;
+                let replica = Replica::new(url, size, session.sql(), statements.clone())?;
+                Some(Arc::new(replica))
             }
-            .boxed()
-        });
-        let pool = Pool::builder(AsyncDieselConnectionManager::new_with_config(
-            url.expose_secret(),
-            manager,
-        ))
-        .max_size(config.pool_size - shared)
-        .wait_timeout(Some(wait))
-        .create_timeout(Some(CONNECT_TIMEOUT))
-        .runtime(deadpool::Runtime::Tokio1)
-        .build()
-        .context("the database pool cannot be set up")?;
+            None => None,
+        };
         Ok(Self {
             pool,
             lines,
+            replica,
             direct: config.direct_url.clone().unwrap_or_else(|| url.clone()),
             pooler,
             session,
@@ -166,7 +150,7 @@ impl Db {
     ///
     /// # Errors
     /// [`Error::Unavailable`] when there is none in time.
-    pub async fn conn(&self) -> Result<Object<Conn>> {
+    pub async fn conn(&self) -> Result<Pooled> {
         let asked = Instant::now();
         // Boxed: it would make each future in which somebody waits for a connection two kilobytes larger.
         let got = Box::pin(self.pool.get()).await;
@@ -216,7 +200,8 @@ impl Db {
         self.statements.read()
     }
 
-    /// Checks that the database can be reached and is new enough, and that a pooler before it does what it has to.
+    /// Checks that the database can be reached and is new enough, and that a pooler before it and a replica do what they
+    /// have to.
     ///
     /// # Errors
     /// One line that says what is wrong.
@@ -236,8 +221,11 @@ impl Db {
         .await
         .context("the database does not tell its extensions")?;
         refuse_bare(has_trigrams)?;
-        match &self.pooler {
-            Some(pooler) => pooler::check(pooler, &mut conn, &self.session).await,
+        if let Some(pooler) = &self.pooler {
+            pooler::check(pooler, &mut conn, &self.session).await?;
+        }
+        match &self.replica {
+            Some(replica) => replica.check(&mut conn).await,
             None => Ok(()),
         }
     }
@@ -286,6 +274,9 @@ impl Db {
     pub fn close(&self) {
         self.lines.close();
         self.pool.close();
+        if let Some(replica) = &self.replica {
+            replica.close();
+        }
     }
 
     /// Names of the migrations that were not run yet, the oldest first.

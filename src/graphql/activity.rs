@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use async_graphql::dataloader::Loader;
 use uuid::Uuid;
 
+use crate::db::Pooled;
 use crate::error::{Error, Result};
 use crate::graphql::loader::Database;
 use crate::models::audit_event::AuditEvent;
@@ -31,19 +32,23 @@ impl Loader<ActivityOf> for Database {
             let form = (key.limit, key.backward);
             forms.entry(form).or_default().push(key.user);
         }
-        let conn = &*self.app.db.conn().await?;
-        let mut pages: HashMap<ActivityOf, Vec<AuditEvent>> = HashMap::new();
-        for ((limit, backward), users) in forms {
-            let ends = AuditEvent::ends(conn, &users, !backward, limit + 1, self.app.now());
-            for (user, event) in ends.await? {
-                let key = ActivityOf {
-                    user,
-                    limit,
-                    backward,
-                };
-                pages.entry(key).or_default().push(event);
+        let now = self.app.now();
+        let forms = &forms;
+        let read = |conn: Pooled| async move {
+            let mut pages: HashMap<ActivityOf, Vec<AuditEvent>> = HashMap::new();
+            for (&(limit, backward), users) in forms {
+                let ends = AuditEvent::ends(&conn, users, !backward, limit + 1, now);
+                for (user, event) in ends.await? {
+                    let key = ActivityOf {
+                        user,
+                        limit,
+                        backward,
+                    };
+                    pages.entry(key).or_default().push(event);
+                }
             }
-        }
-        Ok(pages)
+            Ok(pages)
+        };
+        self.app.db.read_much(read).await
     }
 }

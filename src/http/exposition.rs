@@ -169,6 +169,14 @@ fn database(text: &mut Text, app: &App) {
         "SQL statements of requests and of all else, those that begin and end transactions among them.",
         app.db.statements(),
     );
+    let mut family = text.family(
+        "cardea_replica_reads_total",
+        Kind::Counter,
+        "Reads of much, by what came of asking the replica; what it did not serve the database did.",
+    );
+    for (outcome, count) in app.db.replica_reads() {
+        family.sample(&[("outcome", outcome)], count);
+    }
     text.gauge(
         "cardea_notifications_up",
         "Whether the line to the database's notifications is alive.",

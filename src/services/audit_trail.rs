@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::crypto::seal::{DataKey, Place};
-use crate::db::Conn;
+use crate::db::{Conn, Pooled};
 use crate::error::Result;
 use crate::models::audit_chain;
 use crate::models::audit_event::{AuditEvent, AuditFilter, AuditPosition};
@@ -47,13 +47,15 @@ pub struct Page {
 /// # Errors
 /// If the database cannot answer.
 pub async fn page(app: &App, request: &PageRequest) -> Result<Page> {
-    let mut conn = app.db.conn().await?;
     let limit = i64::try_from(request.limit).unwrap_or(i64::MAX - 1) + 1;
     // What lies behind an entry of this list is older than it.
     let bounds = (request.before, request.after);
     let descending = !request.backward;
-    let events = AuditEvent::page(&mut conn, &request.filter, bounds, descending, limit).await?;
-    Ok(page_of(events, request))
+    let filter = &request.filter;
+    let read = |mut conn: Pooled| async move {
+        Ok(AuditEvent::page(&mut conn, filter, bounds, descending, limit).await?)
+    };
+    Ok(page_of(app.db.read_much(read).await?, request))
 }
 
 /// The page that a request gives whose entries are `events`: in the order in which they are read, one more

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::auth::requester::Actor;
 use crate::crypto::seal::{DataKey, Place};
+use crate::db::Pooled;
 use crate::error::{Error, Result};
 use crate::models::export;
 use crate::scalar::Json;
@@ -35,16 +36,19 @@ pub async fn mine(app: &App, actor: &Actor) -> Result<Json> {
     limits::take(app, Limit::Export, actor.client(), &id.to_string()).await?;
     let now = app.now();
     let mut conn = app.db.conn().await?;
-    let (document, key) = conn
+    let key = conn
         .transaction::<_, Error, _>(async |conn| {
             let key = Arc::new(data_keys::ensure(app, conn, id).await?);
             let entry = Entry::own(actor, AuditAction::DataExported).sealed_by(&key);
             entry.record(app, conn).await?;
-            let document = export::everything(conn, id).await?;
-            Ok((document.ok_or(Error::Unauthenticated)?, key))
+            Ok(key)
         })
         .await?;
     drop(conn);
+    // Its own entry is in it.
+    let read = |mut conn: Pooled| async move { Ok(export::everything(&mut conn, id).await?) };
+    let document = app.db.read_much(read).await?;
+    let document = document.ok_or(Error::Unauthenticated)?;
     let Value::Object(parts) = document.0 else {
         return Err(anyhow::anyhow!("an export is an object").into());
     };

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use diesel_async::AsyncConnection as _;
 
 use crate::app::App;
+use crate::db::Pooled;
 use crate::error::{Error, Result};
 use crate::models::role::Role;
 use crate::models::statistics::{self, Accounts, Holders, MethodCount, Quarters};
@@ -48,15 +49,18 @@ pub struct LoginDay {
 /// [`Error::BadInput`] for an unknown zone, and for a span that is longer than 400 days or ends before it begins.
 pub async fn logins(app: &App, span: Span, zone: &str) -> Result<LoginStats> {
     let Days { days, cut } = cut(app, span, zone)?;
-    let mut conn = app.db.conn().await?;
     // One snapshot: an event that is rolled up meanwhile is in one of the counts, and in one only.
-    let mut snapshot = conn.build_transaction().repeatable_read().read_only();
-    let read = async |conn: &mut _| {
-        let pieces = cut.pieces(conn).await?;
-        let by_method = cut.by_method(conn).await?;
-        Ok::<_, Error>((pieces, by_method, cut.accounts(conn).await?))
+    let cut = &cut;
+    let read = |mut conn: Pooled| async move {
+        let mut snapshot = conn.build_transaction().repeatable_read().read_only();
+        let read = async |conn: &mut _| {
+            let pieces = cut.pieces(conn).await?;
+            let by_method = cut.by_method(conn).await?;
+            Ok::<_, Error>((pieces, by_method, cut.accounts(conn).await?))
+        };
+        snapshot.run(read).await
     };
-    let (pieces, by_method, accounts) = snapshot.run(read).await?;
+    let (pieces, by_method, accounts) = app.db.read_much(read).await?;
     let days = in_order(&days, pieces.into_iter().map(|piece| (piece.number, piece)));
     let by_day = days.map(|(day, piece)| LoginDay {
         day,
@@ -91,15 +95,18 @@ pub async fn users(app: &App, span: Span, zone: &str) -> Result<UserStats> {
     let Days { days, cut } = cut(app, span, zone)?;
     let as_of = app.now();
     let lately = DateTime(*as_of - USUAL);
-    let mut conn = app.db.conn().await?;
-    let mut snapshot = conn.build_transaction().repeatable_read().read_only();
-    let read = async |conn: &mut _| {
-        let accounts = Accounts::count(conn, lately).await?;
-        let holders = Holders::count(conn).await?;
-        let roles = Role::all(conn).await?;
-        Ok::<_, Error>((accounts, holders, roles, cut.registrations(conn).await?))
+    let cut = &cut;
+    let read = |mut conn: Pooled| async move {
+        let mut snapshot = conn.build_transaction().repeatable_read().read_only();
+        let read = async |conn: &mut _| {
+            let accounts = Accounts::count(conn, lately).await?;
+            let holders = Holders::count(conn).await?;
+            let roles = Role::all(conn).await?;
+            Ok::<_, Error>((accounts, holders, roles, cut.registrations(conn).await?))
+        };
+        snapshot.run(read).await
     };
-    let (accounts, holders, roles, registrations) = snapshot.run(read).await?;
+    let (accounts, holders, roles, registrations) = app.db.read_much(read).await?;
     let holders = holders.into_iter();
     let holders: HashMap<_, _> = holders.map(|row| (row.role_id, row.accounts)).collect();
     let by_role = roles.into_iter().map(|role| {

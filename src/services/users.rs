@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::auth::requester::Actor;
+use crate::db::Pooled;
 use crate::error::Result;
 use crate::models::permission::SystemPermission;
 use crate::models::profile::Profile;
@@ -110,10 +111,12 @@ pub struct Related {
 /// # Errors
 /// If the database cannot answer.
 pub async fn page(app: &App, request: &PageRequest) -> Result<Page> {
-    let slice = request.slice();
-    let mut conn = app.db.conn().await?;
-    let (mut users, related) = if request.related {
-        let listed = User::listing(&mut conn, &slice).await?.into_iter();
+    let slice = &request.slice();
+    let read = |mut conn: Pooled| async move {
+        if !request.related {
+            return Ok((User::page(&mut conn, slice).await?, Vec::new()));
+        }
+        let listed = User::listing(&mut conn, slice).await?.into_iter();
         let split = listed.map(|(user, profile, roles)| {
             let related = Related {
                 user: user.id,
@@ -122,10 +125,9 @@ pub async fn page(app: &App, request: &PageRequest) -> Result<Page> {
             };
             (user, related)
         });
-        split.unzip()
-    } else {
-        (User::page(&mut conn, &slice).await?, Vec::new())
+        Ok(split.unzip())
     };
+    let (mut users, related): (Vec<_>, Vec<_>) = app.db.read_much(read).await?;
     let more = users.len() > request.limit;
     users.truncate(request.limit);
     // A cursor stands for an account of the list, so that something lies on its other side.
@@ -153,6 +155,6 @@ pub async fn page(app: &App, request: &PageRequest) -> Result<Page> {
 /// # Errors
 /// If the database cannot answer.
 pub async fn count(app: &App, filter: &UserFilter) -> Result<i64> {
-    let mut conn = app.db.conn().await?;
-    Ok(User::count(&mut conn, filter).await?)
+    let count = |mut conn: Pooled| async move { Ok(User::count(&mut conn, filter).await?) };
+    app.db.read_much(count).await
 }

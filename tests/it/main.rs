@@ -80,6 +80,7 @@ mod pooler;
 mod profile;
 mod refused_sign_ins;
 mod registration;
+mod replica;
 mod retention;
 mod rights;
 mod role_changes;

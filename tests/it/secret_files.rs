@@ -12,7 +12,7 @@ use crate::harness::app::{MASTER_KEY, config};
 use crate::harness::db::TestDb;
 
 /// Settings that hold secrets, each with one that is good.
-const SECRETS: [(&str, &str, &str); 8] = [
+const SECRETS: [(&str, &str, &str); 9] = [
     (
         "DATABASE_URL",
         "DATABASE_URL_FILE",
@@ -21,6 +21,11 @@ const SECRETS: [(&str, &str, &str); 8] = [
     (
         "DATABASE_DIRECT_URL",
         "DATABASE_DIRECT_URL_FILE",
+        "postgres://a:hunter2@127.0.0.1/b",
+    ),
+    (
+        "DATABASE_REPLICA_URL",
+        "DATABASE_REPLICA_URL_FILE",
         "postgres://a:hunter2@127.0.0.1/b",
     ),
     (

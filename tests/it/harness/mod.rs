@@ -21,6 +21,7 @@ pub mod provider;
 pub mod python;
 pub mod raw;
 pub mod receiver;
+pub mod replica;
 pub mod roles;
 pub mod served;
 pub mod server;

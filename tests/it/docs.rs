@@ -153,6 +153,8 @@ fn test_of(path: &str) -> Option<(String, &str)> {
     }
     let file = match module.strip_suffix("::tests") {
         Some(module) => format!("src/{}.rs", module.replace("::", "/")),
+        // A test of its own, after all others.
+        None if module == "logs" => "tests/logs.rs".to_owned(),
         None => format!("tests/it/{module}.rs"),
     };
     Some((file, name))

@@ -18,6 +18,7 @@ use tower::ServiceExt as _;
 
 use crate::harness::client::{Answer, Client};
 use crate::harness::db::TestDb;
+use crate::harness::told;
 
 /// The password of every account that a test makes.
 pub const PASSWORD: &str = "Correct-Horse-7";
@@ -61,6 +62,7 @@ pub fn config(arguments: &[&str]) -> Config {
         "--oauth-per-network=100000",
     ];
     // The last of two equal flags holds.
+    told::listen();
     let mut config = Settings::parse_from(defaults.iter().chain(arguments)).config;
     config.read_secret_files().expect("files of secrets");
     config
@@ -122,6 +124,8 @@ impl TestApp {
 
     /// Runs a document with an access token.
     pub async fn gql_as(&self, token: Option<&str>, query: &str, variables: Value) -> Answer {
+        told::addresses(query);
+        told::json(&variables);
         let mut request = Request::post("/graphql")
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::ACCEPT, "application/graphql-response+json");
@@ -198,11 +202,18 @@ impl TestApp {
 
     /// Mails so far, the newest first.
     pub fn mails(&self) -> Vec<Message> {
-        self.app
-            .mailer
-            .inbox()
-            .expect("tests have an inbox")
-            .messages()
+        let inbox = self.app.mailer.inbox().expect("tests have an inbox");
+        let mails = inbox.messages();
+        for mail in &mails {
+            told::addresses(&mail.to);
+            told::addresses(&mail.text);
+            let tokens = mail
+                .links
+                .iter()
+                .filter_map(|link| link.split_once("token="));
+            tokens.for_each(|(_, token)| told::secret(token));
+        }
+        mails
     }
 
     /// Mails to one address so far, the newest first.

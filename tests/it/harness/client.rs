@@ -8,6 +8,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::harness::app::TestApp;
+use crate::harness::told;
 
 /// A signed-in account.
 pub struct Client<'a> {
@@ -101,6 +102,8 @@ impl Answer {
             text,
             json,
         };
+        told::json(&answer.json);
+        told::cookies(&answer.headers);
         answer.check_errors();
         answer
     }

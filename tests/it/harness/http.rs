@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
 use crate::harness::client::Answer;
+use crate::harness::told;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -34,6 +35,8 @@ pub fn gql(address: SocketAddr, token: Option<&str>, query: &str, variables: &Va
 
 /// The request of [`gql`], as it goes over the wire.
 pub fn post(address: SocketAddr, token: Option<&str>, query: &str, variables: &Value) -> String {
+    told::addresses(query);
+    told::json(variables);
     let bearer = token.map_or_else(String::new, |token| {
         format!("Authorization: Bearer {token}\r\n")
     });
@@ -80,10 +83,13 @@ pub fn read(mut stream: TcpStream) -> Answer {
         Some(text.len().to_string().as_str()),
         "the answer was cut: {whole}"
     );
+    let json = serde_json::from_str(text).unwrap_or_default();
+    told::json(&json);
+    told::cookies(&headers);
     Answer {
         status: status.unwrap_or_else(|| panic!("no status: {whole:?}")),
         headers,
         text: text.to_owned(),
-        json: serde_json::from_str(text).unwrap_or_default(),
+        json,
     }
 }

@@ -29,6 +29,7 @@ pub mod shown;
 pub mod smtp;
 pub mod socket;
 pub mod stream;
+pub mod told;
 pub mod verbs;
 
 pub use app::TestApp;

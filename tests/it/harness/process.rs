@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use crate::harness::app::MASTER_KEY;
 use crate::harness::postgres::{Postgres, signal};
+use crate::harness::told;
 
 /// How long anything may take before its test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -102,6 +103,7 @@ impl Program {
         // A program that reads nothing may be gone already.
         let _ = stdin.write_all(input.as_bytes());
         Process {
+            serves: matches!(arguments, [] | ["serve", ..]),
             stdout: Capture::new(child.stdout.take().expect("it is piped")),
             stderr: Capture::new(child.stderr.take().expect("it is piped")),
             child,
@@ -136,6 +138,7 @@ impl Drop for Program {
 
 /// A running program, killed if it is dropped.
 pub struct Process {
+    serves: bool,
     child: Child,
     pub stdout: Capture,
     pub stderr: Capture,
@@ -172,6 +175,10 @@ impl Drop for Process {
         // Nothing happens to one that has ended: the standard library knows its number is void.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // What an errand says is an answer to whoever runs it, and no log.
+        if self.serves {
+            told::log(&self.stderr.text());
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Three layers, one direction. The doors (`graphql`, `http`, `worker`, and the program itself)
 //! parse, ask one service and shape its answer; `services` hold what the product does; `models`
 //! hold rows and SQL. `crypto`, `mail`, `provider`, `webhook`, `config`, `clock`, `scalar`, `error`, `metrics`,
-//! `db` and `embedded` are leaves that know nothing of the rest; `auth` tells who asks; `live` hands on what happens;
+//! `traces`, `db` and `embedded` are leaves that know nothing of the rest; `auth` tells who asks; `live` hands on what happens;
 //! `app` holds what all share.
 //! A noun has one name in every layer: `models/session.rs`, `services/login.rs`,
 //! `graphql/session.rs`, `tests/it/session.rs`. `docs/ARCHITECTURE.md` says why.
@@ -31,5 +31,6 @@ pub mod schedule;
 pub mod schema;
 pub mod services;
 pub mod together;
+pub mod traces;
 pub mod webhook;
 pub mod worker;

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use futures_util::{FutureExt as _, StreamExt as _};
+use serde_json::Value;
 use tokio::sync::Notify;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::app::App;
 use crate::error::{Error, Result};
@@ -15,6 +18,7 @@ use crate::mail::{Mailer, Undeliverable};
 use crate::models::job::{Claimed, Job};
 use crate::scalar::DateTime;
 use crate::services::{mails, webhook};
+use crate::traces::TARGET;
 
 /// Least number of jobs carried out at once.
 const WORKERS: usize = 2;
@@ -146,7 +150,17 @@ pub async fn run_due(app: &App) -> Result<usize> {
             break;
         };
         begun += 1;
-        run(app, job).await?;
+        let kind = job.payload.0.get("kind").and_then(Value::as_str);
+        let span = tracing::info_span!(
+            target: TARGET,
+            parent: None,
+            "job",
+            otel.name = format!("job {}", kind.unwrap_or("_OTHER")),
+            otel.kind = "consumer",
+            otel.status_code = Empty,
+            "cardea.job.attempt" = job.attempts,
+        );
+        run(app, job).instrument(span).await?;
     }
     Ok(begun)
 }
@@ -175,6 +189,7 @@ async fn run(app: &App, claimed: Claimed) -> Result<()> {
     match outcome {
         Ok(()) => Job::done(&mut conn, id).await?,
         Err((error, again)) => {
+            Span::current().record("otel.status_code", "ERROR");
             let next = (again && *now - *claimed.created_at < GIVE_UP_AFTER)
                 .then(|| DateTime(*now + pause(claimed.attempts)));
             if next.is_some() {

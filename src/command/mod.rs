@@ -22,10 +22,13 @@ use anyhow::bail;
 use cardea::config::{Config, LogFormat};
 use cardea::crypto::master_key;
 use cardea::http;
+use cardea::traces::{self, Traces};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 /// User accounts behind one GraphQL schema, on PostgreSQL
 #[derive(Parser, Debug)]
@@ -143,14 +146,25 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         } => check(&config, unreadable).await?,
         command => {
             check_quietly(&config, unreadable)?;
-            log(&config)?;
+            let traces = match command {
+                Command::Serve => Traces::start(&config)?,
+                _ => None,
+            };
+            log(&config, traces.as_ref())?;
             let _errand = if matches!(command, Command::Serve) {
                 None
             } else {
                 Some(end_at_signals()?)
             };
             match command {
-                Command::Serve => serve::serve(config).await,
+                Command::Serve => {
+                    let served = serve::serve(config).await;
+                    // Nothing runs on this thread any more.
+                    if let Some(traces) = traces {
+                        traces.end();
+                    }
+                    served
+                }
                 Command::Migrate { direction } => migrate(&config, &direction).await,
                 Command::User { action } => user::run(config, action).await,
                 Command::Role { action } => role::run(config, action).await,
@@ -216,16 +230,26 @@ fn end_at_signals() -> io::Result<JoinSet<()>> {
     Ok(waiting)
 }
 
-fn log(config: &Config) -> anyhow::Result<()> {
+/// Sets up the log, and beside it the traces. What is for traces never stands in the log.
+fn log(config: &Config, traces: Option<&Traces>) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&config.log)
         .map_err(|error| anyhow::anyhow!("CARDEA_LOG is no list of filter directives: {error}"))?;
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let filter = filter.add_directive(format!("{}=off", traces::TARGET).parse()?);
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
-    match config.log_format {
-        LogFormat::Text => subscriber.init(),
-        LogFormat::Json => subscriber.json().init(),
+    let lines = match config.log_format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    let log = tracing_subscriber::registry();
+    match traces {
+        // The filter is everybody's: what is not logged is not even looked at.
+        None => log.with(lines).with(filter).init(),
+        Some(traces) => log
+            .with(lines.with_filter(filter))
+            .with(traces.layer())
+            .init(),
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ mod providers;
 mod rates;
 mod retention;
 mod secret_file;
+mod traces;
 mod two_factor;
 mod webhooks;
 
@@ -36,6 +37,7 @@ pub use passkeys::PasskeyConfig;
 pub use providers::{ProviderConfig, ProviderKind, ProviderSettings, RedirectUris};
 pub use rates::RateConfig;
 pub use retention::{InactivityStages, RetentionConfig};
+pub use traces::{Sampler, TraceConfig};
 pub use two_factor::{SealConfig, TwoFactorConfig, TwoFactorRequirement};
 pub use webhooks::{WebhookConfig, WebhookSettings};
 
@@ -142,6 +144,9 @@ pub struct Config {
     #[command(flatten)]
     #[expect(missing_docs, reason = "said at the type")]
     pub webhooks: WebhookConfig,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "said at the type")]
+    pub traces: TraceConfig,
     #[command(flatten)]
     #[expect(missing_docs, reason = "said at the type")]
     pub retention: RetentionConfig,

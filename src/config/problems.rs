@@ -117,6 +117,7 @@ impl Config {
         found.extend(self.retention.problems());
         found.extend(self.providers.problems(self.production()));
         found.extend(self.webhooks.problems(self.production()));
+        found.extend(self.traces.problems(self.production()));
         if self.metrics_listen == Some(self.listen) && self.listen.port() != 0 {
             let problem = "CARDEA_METRICS_LISTEN must be another address than CARDEA_LISTEN: metrics are for no client";
             found.push(problem.to_owned());

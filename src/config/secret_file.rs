@@ -16,6 +16,7 @@ impl Config {
     /// A line for each file that cannot be read or is empty, and for each secret that is given in both ways.
     pub fn read_secret_files(&mut self) -> Result<(), Vec<String>> {
         let (providers, webhooks) = (&mut self.providers, &mut self.webhooks);
+        let traces = &mut self.traces;
         let found = [
             put(
                 "DATABASE_URL",
@@ -61,6 +62,11 @@ impl Config {
                 "CARDEA_WEBHOOKS",
                 &mut webhooks.webhooks,
                 webhooks.webhooks_file.take(),
+            ),
+            put(
+                "OTEL_EXPORTER_OTLP_HEADERS",
+                &mut traces.otel_exporter_otlp_headers,
+                traces.otel_exporter_otlp_headers_file.take(),
             ),
         ];
         let problems: Vec<_> = found.into_iter().filter_map(Result::err).collect();

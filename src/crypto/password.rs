@@ -9,11 +9,13 @@ use argon2::password_hash::phc::{Output, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Semaphore;
+use tracing::Instrument as _;
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::crypto::foreign_hash::ForeignHash;
 use crate::crypto::threads::Threads;
 use crate::crypto::token::random;
+use crate::traces::TARGET;
 
 /// The most memory of a hash, in KiB: what a hasher is set to is also what it verifies.
 const MOST_MEMORY_KIB: u32 = 1024 * 1024;
@@ -166,8 +168,10 @@ impl PasswordHasher {
     ) -> Result<anyhow::Result<T>, Busy> {
         let inner = &self.0;
         let place = Place::take(inner)?;
+        let turn = tracing::info_span!(target: TARGET, "password.queue");
         let permit = Arc::clone(&inner.permits)
             .acquire_owned()
+            .instrument(turn)
             .await
             .expect("the semaphore is never closed");
         // The permit and the place belong to the work, not to the request: a client that hangs up
@@ -178,7 +182,12 @@ impl PasswordHasher {
             drop(place);
             result
         });
-        Ok(done.await.context("the hash panicked").flatten())
+        let hashing = tracing::info_span!(target: TARGET, "password.hash");
+        Ok(done
+            .instrument(hashing)
+            .await
+            .context("the hash panicked")
+            .flatten())
     }
 }
 

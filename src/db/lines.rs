@@ -17,7 +17,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
-use crate::db::{Conn, Tally, address_of, count_statements, in_time, tls, watched};
+use crate::db::statement::count_statements;
+use crate::db::{Conn, Tally, address_of, in_time, tls, watched};
 
 /// Most statements under way on one connection; who comes behind them takes a connection of the pool.
 const MOST_UNDER_WAY: usize = 16;

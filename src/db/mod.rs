@@ -5,6 +5,7 @@ mod lines;
 mod pool;
 mod pooler;
 mod replica;
+mod statement;
 mod tally;
 mod tls;
 
@@ -13,13 +14,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
-use diesel::connection::InstrumentationEvent;
 use diesel::migration::{Migration, MigrationSource as _};
 use diesel::pg::Pg;
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
 use diesel_async::{
-    AsyncConnection as _, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _,
-    SimpleAsyncConnection as _,
+    AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _,
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -440,15 +439,6 @@ async fn in_time<T>(connected: impl Future<Output = anyhow::Result<T>>) -> anyho
     tokio::time::timeout(CONNECT_TIMEOUT, connected)
         .await
         .map_err(|_| anyhow!("no answer in {} seconds", CONNECT_TIMEOUT.as_secs()))?
-}
-
-fn count_statements(conn: &mut Conn, counter: Tally) {
-    conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
-        if matches!(event, InstrumentationEvent::StartQuery { .. }) {
-            counter.count();
-            tally::count_for_whoever_asks();
-        }
-    });
 }
 
 fn refuse_old(server_version_num: i32) -> anyhow::Result<()> {

@@ -13,7 +13,8 @@ use diesel_async::pooled_connection::{
 use futures_util::FutureExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::db::{CONNECT_TIMEOUT, Conn, Tally, connect, count_statements, replica};
+use crate::db::statement::count_statements;
+use crate::db::{CONNECT_TIMEOUT, Conn, Tally, connect, replica};
 
 /// A pool of so many connections to the database at `url`, for each of which somebody waits so long; it connects when
 /// first asked. Each runs `setup` at its beginning, and has to lead to a replica of `primary` where that is given.

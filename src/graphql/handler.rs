@@ -147,12 +147,7 @@ async fn answer(
     media: Option<Media>,
     arrived: &mut Arrived,
 ) -> Result<Answered, Refused> {
-    let Asking {
-        app,
-        api,
-        request_id,
-        client,
-    } = &asking;
+    let Asking { app, api, .. } = &asking;
     let params = Params::read(
         parts,
         body,
@@ -161,8 +156,27 @@ async fn answer(
     )
     .await?;
     arrived.is_read();
-    let mut prepared = Prepared::new(app, api, params, |kind| allowed(parts, media, kind))?;
+    let prepared = Prepared::new(app, api, params, |kind| allowed(parts, media, kind))?;
     arrived.asks_for(prepared.place_in(api.operations()));
+    let span = arrived.span().clone();
+    carry_out(asking, parts, prepared, arrived)
+        .instrument(span)
+        .await
+}
+
+/// Runs what may be run.
+async fn carry_out(
+    asking: Asking,
+    parts: &Parts,
+    mut prepared: Prepared,
+    arrived: &Arrived,
+) -> Result<Answered, Refused> {
+    let Asking {
+        app,
+        api,
+        request_id,
+        client,
+    } = &asking;
     let operation = prepared.operation();
     let kind = operation.ty;
     let caller = caller(app, api, client.clone(), &parts.headers, operation);

@@ -11,6 +11,8 @@ use async_graphql::parser::types::{
 };
 use async_graphql::resolver_utils::EnumType as _;
 use async_graphql::{Response, Value};
+use tracing::Span;
+use tracing::field::Empty;
 
 use crate::db::Tally;
 use crate::error::UserErrorCode;
@@ -19,6 +21,7 @@ use crate::graphql::error::{CODE, Code};
 use crate::graphql::handler::unfit_code;
 use crate::graphql::sdl::Rules;
 use crate::metrics::Histogram;
+use crate::traces::{self, TARGET};
 
 /// What is counted together; no name of GraphQL, which reserves those of the schema that begin so.
 const NONE: &str = "_none";
@@ -38,6 +41,13 @@ impl Outcome {
     pub const OK: Self = Self(0);
     /// The client hung up before the answer.
     const CANCELLED: Self = Self(1);
+
+    /// Whether the server is at fault, and not the caller.
+    fn is_fault(self) -> bool {
+        [Code::InternalServerError, Code::ServiceUnavailable]
+            .into_iter()
+            .any(|code| self == code.into())
+    }
 
     /// The words of all outcomes, in order.
     fn names() -> Vec<String> {
@@ -125,6 +135,32 @@ impl Counts {
     #[must_use]
     pub fn following(&self) -> u64 {
         self.following.load(Ordering::Relaxed)
+    }
+
+    /// Of one of them, as a part of the request that asks for it.
+    fn span(&self) -> Span {
+        tracing::info_span!(
+            target: TARGET,
+            "operation",
+            otel.name = format!("{} {}", self.kind, self.operation),
+            otel.status_code = Empty,
+            "graphql.operation.type" = self.kind,
+            "graphql.operation.name" = self.operation,
+            "cardea.graphql.code" = Empty,
+            "error.type" = Empty,
+        )
+    }
+
+    /// Of the answer to an event, by itself: what asked for it was answered long ago.
+    fn event_span(&self) -> Span {
+        tracing::info_span!(
+            target: TARGET,
+            parent: None,
+            "event",
+            otel.name = format!("event {}", self.operation),
+            "graphql.operation.type" = self.kind,
+            "graphql.operation.name" = self.operation,
+        )
     }
 
     fn count(&self, outcome: Outcome) {
@@ -233,6 +269,7 @@ impl Operations {
             place: 0,
             read_at: None,
             is_counted: false,
+            span: Span::none(),
         }
     }
 
@@ -289,6 +326,7 @@ pub(super) struct Arrived {
     place: usize,
     read_at: Option<Instant>,
     is_counted: bool,
+    span: Span,
 }
 
 impl Arrived {
@@ -300,6 +338,12 @@ impl Arrived {
     /// What it asks for is known.
     pub(super) fn asks_for(&mut self, place: usize) {
         self.place = place;
+        self.span = self.operations.all[place].span();
+    }
+
+    /// The span of what is done for it, for traces.
+    pub(super) fn span(&self) -> &Span {
+        &self.span
     }
 
     /// Counts the statements of what is done for it.
@@ -314,6 +358,15 @@ impl Arrived {
 
     fn count(&mut self, outcome: Outcome) {
         self.is_counted = true;
+        if !self.span.is_none() {
+            let code = self.operations.outcomes[outcome.0].as_str();
+            self.span.record("cardea.graphql.code", code);
+            if outcome.is_fault() {
+                self.span.record("otel.status_code", "ERROR");
+                self.span.record("error.type", code);
+            }
+            traces::end(&self.span);
+        }
         let counts = &self.operations.all[self.place];
         counts.count(outcome);
         // Before it is known what is asked for, nothing was done.
@@ -343,6 +396,11 @@ impl Following {
     /// Counts the statements of its answers.
     pub(super) fn statements(&self) -> &Tally {
         &self.operations.all[self.place].statements
+    }
+
+    /// The span of the answer to one event, for traces.
+    pub(super) fn span(&self) -> Span {
+        self.operations.all[self.place].event_span()
     }
 }
 

@@ -5,6 +5,7 @@ use crate::graphql::metrics::{Counts, Operations};
 use crate::metrics::text::{Kind, Text};
 use crate::metrics::{LoginMethod, LoginOutcome};
 use crate::services::backlog::Backlog;
+use crate::traces::{self, Spans};
 
 /// Writes all of them, without those of the database where it said nothing.
 #[must_use]
@@ -22,6 +23,17 @@ pub fn write(app: &App, operations: &Operations, backlog: Option<&Backlog>) -> S
     passwords(&mut text, app);
     database(&mut text, app);
     live(&mut text, app, operations);
+    let Spans { sent, lost } = traces::spans();
+    text.counter(
+        "cardea_trace_spans_sent_total",
+        "Spans that the collector of traces took.",
+        sent,
+    );
+    text.counter(
+        "cardea_trace_spans_lost_total",
+        "Spans that it did not take, or for which there was no place in the queue.",
+        lost,
+    );
     text.gauge(
         "cardea_database_up",
         "Whether the database answered this scrape in time.",

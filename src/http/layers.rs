@@ -10,12 +10,15 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use tracing::Instrument as _;
+use tracing::field::Empty;
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::auth::requester::ClientInfo;
 use crate::graphql::context::RequestId;
 use crate::http::client_ip::client_ip;
+use crate::http::trace;
+use crate::traces;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -38,9 +41,19 @@ const DEFAULTS: [(HeaderName, &str); 6] = [
 /// Names the request, logs it, and puts the headers on its answer.
 pub async fn request(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let id = Uuid::now_v7().simple().to_string();
+    let traced = trace::begin(&app, &request, &id);
     // Never the query string: a GET carries its variables there.
-    let span =
-        tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
+    let span = tracing::info_span!(
+        parent: None,
+        "request",
+        id,
+        method = %request.method(),
+        path = request.uri().path(),
+        trace_id = Empty,
+    );
+    if let Some(trace_id) = traces::trace_id(&traced) {
+        span.record("trace_id", trace_id);
+    }
     let client = client(&app, &request).in_request(&id);
     request.extensions_mut().insert(RequestId(id.clone()));
     request.extensions_mut().insert(client);
@@ -56,7 +69,9 @@ pub async fn request(State(app): State<App>, mut request: Request, next: Next) -
         response
     }
     .instrument(span)
+    .instrument(traced.clone())
     .await;
+    trace::answered(&traced, response.status());
     let headers = response.headers_mut();
     for (name, value) in DEFAULTS {
         headers

@@ -13,6 +13,7 @@ pub mod pages;
 mod patience;
 pub mod playground;
 pub mod serve;
+mod trace;
 
 use axum::routing::get;
 use axum::{Extension, Router, middleware};

@@ -20,9 +20,12 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use tower::Service;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 use url::{Host, Url, form_urlencoded};
 
 use crate::provider::Failure;
+use crate::traces::TARGET;
 
 /// Most bytes of an answer.
 const MOST_BYTES: usize = 1024 * 1024;
@@ -158,23 +161,67 @@ impl Http {
     pub async fn tell(
         &self,
         url: &Url,
-        headers: [(&str, String); 3],
+        headers: [(&'static str, String); 3],
         body: String,
     ) -> Result<(StatusCode, HeaderMap), String> {
-        let mut request = Request::post(url.as_str())
-            .header(CONTENT_TYPE, "application/json")
-            .header(USER_AGENT, "cardea");
+        let mut sent = HeaderMap::new();
+        sent.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         for (name, value) in headers {
-            request = request.header(name, value);
+            let value = HeaderValue::try_from(value).map_err(|error| error.to_string())?;
+            sent.insert(name, value);
         }
-        let request = request.body(Full::new(Bytes::from(body)));
-        let request = request.map_err(|_| "its address cannot be asked".to_owned())?;
+        self.post_bytes(url, sent, body.into()).await
+    }
+
+    /// Sends `body` to a place that the operator named; gives the status and headers of the answer. The rest of it is not
+    /// read.
+    ///
+    /// # Errors
+    /// Why there is no answer, without the address, which may be a secret.
+    pub async fn post_bytes(
+        &self,
+        url: &Url,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<(StatusCode, HeaderMap), String> {
+        let request = Request::post(url.as_str()).header(USER_AGENT, "cardea");
+        let request = request.body(Full::new(body));
+        let mut request = request.map_err(|_| "its address cannot be asked".to_owned())?;
+        request.headers_mut().extend(headers);
         let response = self.anywhere.request(request).await;
         let response = response.map_err(|error| chain(&error))?;
         Ok((response.status(), response.headers().clone()))
     }
 
     async fn ask(
+        &self,
+        method: Method,
+        endpoint: &Endpoint,
+        proof: &Proof<'_>,
+        form: Option<String>,
+    ) -> Result<(StatusCode, Bytes), Failure> {
+        // Neither the path nor the query, which may hold a token.
+        let span = tracing::info_span!(
+            target: TARGET,
+            "provider.request",
+            otel.name = method.as_str(),
+            otel.kind = "client",
+            otel.status_code = Empty,
+            "http.request.method" = method.as_str(),
+            "server.address" = endpoint.url.host_str(),
+            "server.port" = endpoint.url.port_or_known_default(),
+            "http.response.status_code" = Empty,
+        );
+        let answered = self.answer(method, endpoint, proof, form);
+        let answered = answered.instrument(span.clone()).await;
+        match &answered {
+            Ok((status, _)) => span.record("http.response.status_code", status.as_u16()),
+            Err(_) => span.record("otel.status_code", "ERROR"),
+        };
+        answered
+    }
+
+    async fn answer(
         &self,
         method: Method,
         endpoint: &Endpoint,

@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use diesel_async::AsyncConnection as _;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::app::App;
@@ -19,6 +20,7 @@ use crate::models::user::{AccountStatus, ClosedBy, User};
 use crate::models::verification_token::{NewVerificationToken, VerificationKind};
 use crate::scalar::{Date, DateTime, EmailAddress};
 use crate::services::{closing_mails, data_keys, sealed};
+use crate::traces::TARGET;
 
 /// The prefix of mailed tokens.
 const TOKEN_PREFIX: &str = "crv";
@@ -34,7 +36,8 @@ pub async fn carry_out(app: &App, job: &Job, id: Uuid) -> Result<()> {
         return Ok(());
     };
     let message = mail.render(&app.config, &recipient, id)?;
-    Ok(app.mailer.send(message).await?)
+    let span = tracing::info_span!(target: TARGET, "mail.send", otel.kind = "client");
+    Ok(app.mailer.send(message).instrument(span).await?)
 }
 
 /// What is said of a mailed token that is not good.

@@ -8,6 +8,8 @@ use diesel_async::AsyncConnection as _;
 use futures_util::FutureExt as _;
 use hyper::StatusCode;
 use serde_json::{Value, json};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 use crate::app::App;
@@ -16,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::models::job::Job;
 use crate::models::webhook::{self, Event};
 use crate::scalar::{DateTime, global_id};
+use crate::traces::TARGET;
 use crate::webhook::{Endpoint, Refusal};
 
 /// How long a sender holds an event; longer than a service may take.
@@ -48,6 +51,23 @@ pub async fn deliver_next(app: &App, endpoint: &Endpoint) -> Result<bool> {
     let Some(event) = claimed else {
         return Ok(false);
     };
+    // Where it goes is not in it: the address may be a secret.
+    let span = tracing::info_span!(
+        target: TARGET,
+        parent: None,
+        "webhook.deliver",
+        otel.kind = "client",
+        otel.status_code = Empty,
+        "cardea.webhook.name" = name,
+        "cardea.job.attempt" = event.attempts,
+        "http.response.status_code" = Empty,
+    );
+    deliver(app, endpoint, event).instrument(span).await?;
+    Ok(true)
+}
+
+async fn deliver(app: &App, endpoint: &Endpoint, event: Event) -> Result<()> {
+    let name = &endpoint.name;
     let sent = app
         .webhooks
         .send(endpoint, event.id, *app.now(), body(&event));
@@ -62,10 +82,14 @@ pub async fn deliver_next(app: &App, endpoint: &Endpoint) -> Result<bool> {
     });
     let now = app.now();
     let mut conn = app.db.conn().await?;
-    let Err(Refusal { why, gone, wait }) = sent else {
-        Job::done(&mut conn, event.id).await?;
-        return Ok(true);
+    let Refusal { why, gone, wait } = match sent {
+        Ok(status) => {
+            Span::current().record("http.response.status_code", status.as_u16());
+            return Ok(Job::done(&mut conn, event.id).await?);
+        }
+        Err(refusal) => refusal,
     };
+    Span::current().record("otel.status_code", "ERROR");
     let why: String = why.chars().take(2000).collect();
     let id = event.id;
     if gone || *now - *event.created_at >= app.config.webhook_give_up_after() {
@@ -77,7 +101,7 @@ pub async fn deliver_next(app: &App, endpoint: &Endpoint) -> Result<bool> {
         event.put_back(&mut conn, name, &why, next, false).await?;
         tracing::debug!(job.id = %id, "Event {id} for `{name}` was not taken and will be sent again: {why}");
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Sends an event that tells nothing, past the queue; gives the status with which it was taken.

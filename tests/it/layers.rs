@@ -19,7 +19,7 @@ const LAYERS: &[Layer] = &[
     // Leaves know nothing of the rest.
     Layer {
         paths: &["crypto"],
-        only: Some(&["crypto"]),
+        only: Some(&["crypto", "traces"]),
         ours: &[],
         crates: &["axum", "diesel_async"],
     },
@@ -38,6 +38,12 @@ const LAYERS: &[Layer] = &[
     Layer {
         paths: &["metrics"],
         only: Some(&["metrics"]),
+        ours: &[],
+        crates: &["axum", "diesel", "diesel_async"],
+    },
+    Layer {
+        paths: &["traces"],
+        only: Some(&["config", "provider::http", "traces"]),
         ours: &[],
         crates: &["axum", "diesel", "diesel_async"],
     },
@@ -62,7 +68,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         paths: &["db"],
-        only: Some(&["config", "db", "error", "metrics"]),
+        only: Some(&["config", "db", "error", "metrics", "traces"]),
         ours: &[],
         crates: &["axum"],
     },
@@ -80,7 +86,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         paths: &["provider"],
-        only: Some(&["config", "provider"]),
+        only: Some(&["config", "provider", "traces"]),
         ours: &[],
         crates: &["axum", "diesel", "diesel_async"],
     },

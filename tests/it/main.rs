@@ -95,6 +95,7 @@ mod shared_connections;
 mod signing_key;
 mod spa;
 mod statistics;
+mod traces;
 mod trusted_device;
 mod trusted_documents;
 mod two_factor;

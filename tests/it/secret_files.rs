@@ -12,7 +12,7 @@ use crate::harness::app::{MASTER_KEY, config};
 use crate::harness::db::TestDb;
 
 /// Settings that hold secrets, each with one that is good.
-const SECRETS: [(&str, &str, &str); 9] = [
+const SECRETS: [(&str, &str, &str); 10] = [
     (
         "DATABASE_URL",
         "DATABASE_URL_FILE",
@@ -57,6 +57,11 @@ const SECRETS: [(&str, &str, &str); 9] = [
         "CARDEA_WEBHOOKS",
         "CARDEA_WEBHOOKS_FILE",
         r#"[{"name": "crm", "url": "https://crm.example.org", "secrets": ["whsec_aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMg=="]}]"#,
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "OTEL_EXPORTER_OTLP_HEADERS_FILE",
+        "x-api-key=hunter2",
     ),
 ];
 

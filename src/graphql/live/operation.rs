@@ -8,6 +8,7 @@ use async_graphql::parser::types::{OperationDefinition, Selection};
 use async_graphql::{Response, ServerError};
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::Value;
+use tracing::Instrument as _;
 
 use crate::auth::requester::Requester;
 use crate::error::Error;
@@ -219,7 +220,8 @@ impl Operation {
         let step = Step::Answer(event);
         let (requester, read_before) = (self.requester.clone(), self.read_before.clone());
         let response = run(&self.holder, &self.prepared, requester, step, read_before);
-        let response = self.following.statements().of(response).await?;
+        let response = self.following.statements().of(response);
+        let response = response.instrument(self.following.span()).await?;
         let json = response.map(|response| encode::response(&response));
         Ok(json.map(|json| String::from_utf8_lossy(&json).into_owned()))
     }

@@ -399,5 +399,6 @@ async fn begin_new(
         Outcome::Failed(vec![error_of(refused.code, &refused.message, request_id)])
     })?;
     arrived.asks_for(prepared.place_in(api.operations()));
-    Operation::begin(holder, prepared).await
+    let begun = Operation::begin(holder, prepared);
+    begun.instrument(arrived.span().clone()).await
 }

@@ -85,7 +85,8 @@ impl TestApp {
     /// A server on this clock.
     pub async fn with_clock(config: Config, clock: Clock) -> Self {
         let db = TestDb::new(&config.database).await;
-        let app = start(config, &db, clock).await;
+        // Boxed: settings are large, and tests hold futures with them.
+        let app = Box::pin(start(config, &db, clock)).await;
         let router = http::router(app.clone()).expect("the schema is sound");
         Self { app, router, db }
     }
@@ -94,14 +95,14 @@ impl TestApp {
     pub async fn deaf() -> Self {
         let config = config(&[]);
         let db = TestDb::new(&config.database).await;
-        let app = assemble(config, &db, Clock::fixed(start_of_time())).await;
+        let app = Box::pin(assemble(config, &db, Clock::fixed(start_of_time()))).await;
         let router = http::router(app.clone()).expect("the schema is sound");
         Self { app, router, db }
     }
 
     /// Another server on the same database, with the same clock and these flags.
     pub async fn second(&self, arguments: &[&str]) -> (App, Router) {
-        let app = start(config(arguments), &self.db, self.app.clock.clone()).await;
+        let app = Box::pin(start(config(arguments), &self.db, self.app.clock.clone())).await;
         let router = http::router(app.clone()).expect("the schema is sound");
         (app, router)
     }

@@ -5,6 +5,7 @@ pub mod authenticator;
 pub mod authority;
 pub mod chromium;
 pub mod client;
+pub mod collector;
 pub mod db;
 pub mod device;
 pub mod erasing;

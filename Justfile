@@ -23,6 +23,10 @@ check:
 deny:
     cargo deny check
 
+# What the program is made of, as CycloneDX, in target/sbom
+sbom *args:
+    .ci/sbom {{ args }}
+
 # Upgrade from the last release, or from a revision, under load, and back
 upgrade *args:
     .ci/upgrade {{ args }}

@@ -512,6 +512,49 @@ async fn webhooks_and_providers_are_traced_without_their_addresses() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_goes_on_without_the_span_that_began_it_and_its_events_have_their_own() {
+    use std::io::{Read as _, Write as _};
+    let (db, collector) = (database().await, Collector::new().await);
+    let program = program(&db, &collector);
+    let server = program.serve();
+    server.register("ada");
+    let mailed = server.mailed_token(&email("ada"));
+    let verified = server.gql(VERIFY, &json!({ "token": mailed }));
+    let token = verified.data("verifyEmail/result/accessToken");
+    let token = token.as_str().expect("a token");
+    let subscription = "subscription { sessionRevoked { sessionId } }";
+    let asked = http::post(server.address, Some(token), subscription, &Value::Null);
+    let asked = asked.replace(
+        "Accept: application/graphql-response+json",
+        "Accept: text/event-stream",
+    );
+    let mut stream = http::connect(server.address);
+    stream.write_all(asked.as_bytes()).expect("it reads");
+    // It is open, and what began it was sent all the same.
+    until("the spans of the beginning", || {
+        let spans = collector.spans();
+        let begun = spans
+            .iter()
+            .find(|span| span.name == "subscription sessionRevoked")?;
+        spans
+            .iter()
+            .any(|span| span.id == begun.parent)
+            .then_some(())
+    });
+    let ended = server.gql_as(token, "mutation { logout { errors { code } } }");
+    assert_eq!(ended.data("logout/errors"), &json!([]));
+    let mut told = String::new();
+    stream.read_to_string(&mut told).expect("to its end");
+    assert!(told.contains("event: next"), "{told}");
+    server.stop("TERM").success();
+    let spans = collector.spans();
+    let event = one(&spans, "event sessionRevoked");
+    assert_eq!(event.parent, "");
+    let began = one(&spans, "subscription sessionRevoked");
+    assert_ne!(event.trace, began.trace);
+}
+
 #[test]
 fn settings_that_cannot_hold_are_named_and_not_repeated() {
     let check = |name: &'static str, value: &str| {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tracing_subscriber::EnvFilter;
 
 /// What the server itself says at any level, and what its libraries say at those that operators have.
-const LEVELS: &str = "info,tokio_postgres=warn,cardea=trace";
+const LEVELS: &str = "info,tokio_postgres=warn,cardea=trace,cardea-trace=off";
 
 /// Names of fields, and of parts of names, whose values nobody may log.
 const SECRET: [&str; 6] = ["token", "password", "secret", "codes", "email", "ticket"];

@@ -129,7 +129,7 @@ fn easily_guessed(
 /// Whether `password`, in its normal form, holds a word about the person or the product's name,
 /// whatever the case.
 fn is_personal(password: &str, about: &Person<'_>, product: &str) -> bool {
-    let password = password.to_lowercase();
+    let password = folded(password);
     let local_part = about.email.and_then(|email| email.split('@').next());
     let untagged = local_part.and_then(|local_part| local_part.split('+').next());
     let names = [about.full_name, about.first_name, about.last_name];
@@ -142,8 +142,14 @@ fn is_personal(password: &str, about: &Person<'_>, product: &str) -> bool {
         .flatten()
         .chain([product])
         .chain(words)
-        .map(|word| normalized(word).to_lowercase())
+        .map(|word| folded(&normalized(word)))
         .any(|word| word.chars().count() >= SHORTEST_WORD && password.contains(&word))
+}
+
+/// Lower case, the same for a letter wherever it stands: a sigma at the end of a name has another form than one that
+/// something follows.
+fn folded(text: &str) -> String {
+    text.to_lowercase().replace('ς', "σ")
 }
 
 /// Takes `candidate` as the next password of `user`; gives it back to be hashed. Call it before a

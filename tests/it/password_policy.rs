@@ -154,7 +154,7 @@ async fn what_others_know_of_the_person_is_refused() {
     let person = |password: &str| {
         json!({
             "password": password, "email": "a.byron+hinge@example.org", "username": "Countess",
-            "fullName": "Ada Lovelace", "firstName": "Rene\u{301}e", "lastName": "King-Noel",
+            "fullName": "Ada Lovelace", "firstName": "Rene\u{301}e", "lastName": "King-Noel Οδυσσέας",
         })
     };
     for personal in [
@@ -166,6 +166,8 @@ async fn what_others_know_of_the_person_is_refused() {
         "7-Ren\u{e9}e-kqx",
         "Old-King-noEL-1",
         "Hinge-of-1-Door",
+        // In capitals, with more behind the sigma that ends the name.
+        "1-ΟΔΥΣΣΈΑΣq-kx",
     ] {
         let broken = broken_with(&app, &person(personal)).await;
         assert_eq!(broken, ["PASSWORD_PERSONAL"], "{personal}");

@@ -202,20 +202,23 @@ fn connection_of(page: Page) -> AuditEventConnection {
     }
 }
 
+/// Reads a cursor of the audit trail. Does not check that there ever was such an entry.
+///
+/// # Errors
+/// [`Error::BadInput`] for anything else, and for what the database could not compare: this server never wrote it.
+pub fn read_cursor(cursor: &str) -> Result<AuditPosition> {
+    let (at, id): AuditPosition = page::decode(cursor)?;
+    if (-4000..=200_000).contains(&chrono::Datelike::year(&*at)) {
+        Ok((at, id))
+    } else {
+        let message = "This is no cursor of this list.";
+        Err(Error::BadInput(message.to_owned()))
+    }
+}
+
 fn request(arguments: &PageArguments, filter: AuditFilter) -> Result<PageRequest> {
     let (limit, backward) = arguments.size()?;
-    let read = |cursor: &Option<String>| -> Result<Option<AuditPosition>> {
-        let position: Option<AuditPosition> = cursor.as_deref().map(page::decode).transpose()?;
-        // What the database could not compare was never written by this server.
-        let years = -4000..=200_000;
-        match position {
-            Some((at, _)) if !years.contains(&chrono::Datelike::year(&*at)) => {
-                let message = "This is no cursor of this list.";
-                Err(Error::BadInput(message.to_owned()))
-            }
-            position => Ok(position),
-        }
-    };
+    let read = |cursor: &Option<String>| cursor.as_deref().map(read_cursor).transpose();
     Ok(PageRequest {
         filter,
         after: read(&arguments.after)?,

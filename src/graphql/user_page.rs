@@ -104,9 +104,14 @@ pub struct UserEdge {
     node: AtHand<User>,
 }
 
-/// A cursor names its order too, so that one of another order is refused.
 fn cursor(user: &User, order: UserOrderField) -> String {
-    let Position { key, id } = position(user, order);
+    write_cursor(position(user, order), order)
+}
+
+/// Writes a position in the order of `order` as a cursor, which names the order too, so that one of another order is
+/// refused.
+#[must_use]
+pub fn write_cursor(Position { key, id }: Position, order: UserOrderField) -> String {
     let key = match key {
         Key::Instant(at) => at.map(|at| at.to_rfc3339()),
         Key::Text(text) => text,
@@ -114,10 +119,11 @@ fn cursor(user: &User, order: UserOrderField) -> String {
     page::encode(&(order.as_str(), key, id))
 }
 
-fn read_cursor(cursor: Option<&String>, order: UserOrderField) -> Result<Option<Position>> {
-    let Some(cursor) = cursor else {
-        return Ok(None);
-    };
+/// Reads what [`write_cursor`] wrote for this order. Does not check that there ever was such an account.
+///
+/// # Errors
+/// [`Error::BadInput`] for anything else.
+pub fn read_cursor(cursor: &str, order: UserOrderField) -> Result<Position> {
     let refused = || Error::BadInput("This is no cursor of this list.".to_owned());
     let (field, key, id): (String, Option<String>, Uuid) = page::decode(cursor)?;
     let key = match order {
@@ -139,13 +145,13 @@ fn read_cursor(cursor: Option<&String>, order: UserOrderField) -> Result<Option<
         Key::Text(Some(text)) => !text.contains('\0'),
     };
     if field == order.as_str() && fits {
-        Ok(Some(Position { key, id }))
+        Ok(Position { key, id })
     } else {
         Err(refused())
     }
 }
 
-/// An instant as [`cursor`] writes it, and nothing that only looks alike.
+/// An instant as [`write_cursor`] writes it, and nothing that only looks alike.
 fn instant(text: &str) -> Result<DateTime, ()> {
     let at = chrono::DateTime::parse_from_rfc3339(text).map_err(drop)?;
     let at = at.to_utc();
@@ -170,11 +176,17 @@ pub async fn connection(
     order: UserOrder,
 ) -> Result<UserConnection> {
     let (limit, backward) = arguments.size()?;
+    let read = |cursor: &Option<String>| {
+        let cursor = cursor.as_deref();
+        cursor
+            .map(|cursor| read_cursor(cursor, order.field))
+            .transpose()
+    };
     let request = PageRequest {
         field: order.field,
         descending: order.direction == SortDirection::Desc,
-        after: read_cursor(arguments.after.as_ref(), order.field)?,
-        before: read_cursor(arguments.before.as_ref(), order.field)?,
+        after: read(&arguments.after)?,
+        before: read(&arguments.before)?,
         filter,
         limit,
         backward,

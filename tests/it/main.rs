@@ -78,6 +78,8 @@ mod password_reset;
 mod playground;
 mod pooler;
 mod profile;
+mod properties;
+mod properties_in_database;
 mod refused_sign_ins;
 mod registration;
 mod replica;

@@ -35,6 +35,16 @@ enum Change {
     Remove,
 }
 
+const CHANGES: [Change; 7] = [
+    Change::Grant,
+    Change::Revoke,
+    Change::Create,
+    Change::Update,
+    Change::Delete,
+    Change::Assign,
+    Change::Remove,
+];
+
 fn some() -> impl Strategy<Value = BTreeSet<&'static str>> {
     prop::sample::subsequence(&PERMISSIONS[..], 0..=PERMISSIONS.len())
         .prop_map(|names| names.into_iter().collect())
@@ -69,15 +79,6 @@ fn nobody_hands_out_or_takes_rights_that_they_do_not_hold_whatever_the_rights_ar
         let clerk = clerk(&app, "clerk", &["admin:system", "admin:users"]).await;
         (clerk, app.user("ada").await)
     });
-    const CHANGES: [Change; 7] = [
-        Change::Grant,
-        Change::Revoke,
-        Change::Create,
-        Change::Update,
-        Change::Delete,
-        Change::Assign,
-        Change::Remove,
-    ];
     let strategy = (
         some(),
         some(),

@@ -130,8 +130,12 @@ fn add(texts: &mut HashMap<String, String>, file: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The document, if it may be run.
-fn checked(
+/// The document of a text, if it may be run whatever its variables will be: small enough, where there are limits, and
+/// fit for the schema.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn checked(
     api: &Api,
     limits: Option<&DocumentLimits>,
     text: &str,

@@ -19,6 +19,10 @@ gen:
 check:
     bash .ci/run
 
+# Feed a fuzz target until it fails or you stop it; what it finds new goes into fuzz/corpus
+fuzz target *args:
+    cargo fuzz run --sanitizer none --codegen-units 16 --no-cfg-fuzzing {{ target }} {{ args }}
+
 # Licences, bans and advisories of dependencies
 deny:
     cargo deny check

@@ -40,8 +40,20 @@ const names = options.only?.split(',') ?? Object.keys(titles);
 const unknown = names.filter((name) => !(name in titles));
 if (unknown.length > 0) throw new Error(`there are only ${Object.keys(titles).join(', ')}`);
 
+function keep(name, section) {
+  const file = join(repository, 'docs/RELIABILITY.md');
+  const text = readFileSync(file, 'utf8');
+  const place = new RegExp(`<!-- ${name} -->[^]*?<!-- /${name} -->`);
+  if (!place.test(text)) throw new Error(`docs/RELIABILITY.md has no place for ${name}`);
+  const commit = spawnSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: repository, encoding: 'utf8' }).stdout.trim();
+  const today = new Date().toISOString().slice(0, 10);
+  const kept = text
+    .replace(place, () => `<!-- ${name} -->\n${section}<!-- /${name} -->`)
+    .replace(/<!-- when -->.*?<!-- \/when -->/, `<!-- when -->${today}, commit ${commit}<!-- /when -->`);
+  writeFileSync(file, kept);
+}
+
 let failed = 0;
-const sections = new Map();
 for (const name of names) {
   say(`${name}: ${titles[name]}`);
   const database = await Database.start();
@@ -52,25 +64,14 @@ for (const name of names) {
       return `| ${what} | ${value} | ${ok === undefined ? '' : ok ? 'as wanted' : '**not as wanted**'} |`;
     });
     const command = `\`node chaos/run.mjs --only ${name}\``;
-    sections.set(name, [`### ${titles[name]}`, '', command, '', '| what | figure | |', '|---|---|---|', ...rows, ''].join('\n'));
-    console.log(sections.get(name));
+    const section = [`### ${titles[name]}`, '', command, '', '| what | figure | |', '|---|---|---|', ...rows, ''].join('\n');
+    console.log(section);
+    // Each by itself: a run that is broken off keeps what it has.
+    if (options.write) keep(name, section);
   } finally {
     database.stop();
   }
 }
 
-if (options.write) {
-  const file = join(repository, 'docs/RELIABILITY.md');
-  let text = readFileSync(file, 'utf8');
-  for (const [name, section] of sections) {
-    const place = new RegExp(`<!-- ${name} -->[^]*?<!-- /${name} -->`);
-    if (!place.test(text)) throw new Error(`docs/RELIABILITY.md has no place for ${name}`);
-    text = text.replace(place, () => `<!-- ${name} -->\n${section}<!-- /${name} -->`);
-  }
-  const commit = spawnSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: repository, encoding: 'utf8' }).stdout.trim();
-  const today = new Date().toISOString().slice(0, 10);
-  text = text.replace(/<!-- when -->.*?<!-- \/when -->/, `<!-- when -->${today}, commit ${commit}<!-- /when -->`);
-  writeFileSync(file, text);
-}
 say(failed === 0 ? 'everything is as wanted' : `${failed} figures are not as wanted`);
 process.exit(failed === 0 ? 0 : 1);

@@ -19,6 +19,7 @@ pub struct TraceConfig {
     #[arg(
         long,
         env = "OTEL_EXPORTER_OTLP_ENDPOINT",
+        hide_env_values = true,
         value_name = "URL",
         global = true
     )]
@@ -27,6 +28,7 @@ pub struct TraceConfig {
     #[arg(
         long,
         env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        hide_env_values = true,
         value_name = "URL",
         global = true
     )]
@@ -61,7 +63,7 @@ pub struct TraceConfig {
         long,
         env = "OTEL_TRACES_SAMPLER",
         value_enum,
-        default_value = "parentbased_traceidratio",
+        default_value = "traceidratio",
         global = true
     )]
     pub otel_traces_sampler: Sampler,
@@ -92,6 +94,17 @@ pub enum Sampler {
     ParentbasedAlwaysOff,
     /// What the caller traces; a share where it says nothing.
     ParentbasedTraceidratio,
+}
+
+impl Sampler {
+    /// Whether a caller says which trace a request belongs to, and whether it is kept.
+    #[must_use]
+    pub const fn follows(self) -> bool {
+        matches!(
+            self,
+            Self::ParentbasedAlwaysOn | Self::ParentbasedAlwaysOff | Self::ParentbasedTraceidratio
+        )
+    }
 }
 
 impl TraceConfig {

@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const STEP: Duration = Duration::from_millis(5);
 /// How long nobody asks a replica again that was away or behind.
 const REST: Duration = Duration::from_secs(1);
+/// How often the log says so.
+const SILENCE: Duration = Duration::from_mins(1);
 /// A read that failed there after this time is not tried again: the caller has waited long enough.
 const TOO_LATE: Duration = Duration::from_secs(2);
 
@@ -33,8 +35,17 @@ pub(super) struct Replica {
     pool: Pool<Conn>,
     /// What the database is that it has to be a replica of, once that was asked.
     primary: Arc<OnceLock<String>>,
-    rests: Mutex<Option<(Instant, Outcome)>>,
+    state: Mutex<State>,
     reads: [AtomicU64; 5],
+}
+
+/// Whether it is left out.
+#[derive(Default)]
+struct State {
+    /// Until when nobody asks it again, and why.
+    rests: Option<(Instant, Outcome)>,
+    /// When the log was last told so.
+    told: Option<Instant>,
 }
 
 /// What came of a read that may go to the replica.
@@ -74,9 +85,10 @@ impl Replica {
         let known = Some(Arc::clone(&primary));
         Ok(Self {
             url: url.clone(),
-            pool: pool::build(url, (size, PATIENCE), setup, known, counter)?,
+            // Whoever waits for it gives up before.
+            pool: pool::build(url, (size, 10 * PATIENCE), setup, known, counter)?,
             primary,
-            rests: Mutex::default(),
+            state: Mutex::default(),
             reads: Default::default(),
         })
     }
@@ -117,7 +129,7 @@ impl Replica {
 
     /// A connection to it once it has what `db` has now; otherwise why not.
     async fn caught_up(&self, db: &Db) -> Result<Result<Pooled, Outcome>> {
-        if let Some((until, why)) = *self.rests()
+        if let Some((until, why)) = self.state().rests
             && Instant::now() < until
         {
             return Ok(Err(why));
@@ -140,9 +152,7 @@ impl Replica {
         };
         let said = match tokio::time::timeout(PATIENCE, reached).await {
             Ok(Ok(conn)) => {
-                if self.rests().take().is_some() {
-                    tracing::info!("The replica is used again");
-                }
+                self.is_back();
                 return Ok(Ok(conn));
             }
             Ok(Err(error)) => {
@@ -154,11 +164,30 @@ impl Replica {
             }
             Err(_) => format!("it is not where the database is within {PATIENCE:?}"),
         };
-        let rest = (Instant::now() + REST, why);
-        if self.rests().replace(rest).is_none() {
+        self.is_left_out(why, &said);
+        Ok(Err(why))
+    }
+
+    /// It could be used. What others found since this one began to ask holds all the same.
+    fn is_back(&self) {
+        let mut state = self.state();
+        if state
+            .rests
+            .is_some_and(|(until, _)| until <= Instant::now())
+        {
+            state.rests = None;
+            tracing::debug!("The replica is used again");
+        }
+    }
+
+    /// It could not be used: nobody tries for a while.
+    fn is_left_out(&self, why: Outcome, said: &str) {
+        let (mut state, now) = (self.state(), Instant::now());
+        state.rests = Some((now + REST, why));
+        if state.told.is_none_or(|told| now > told + SILENCE) {
+            state.told = Some(now);
             tracing::warn!("The replica is left out until it can be used: {said}");
         }
-        Ok(Err(why))
     }
 
     fn is_busy(&self) -> bool {
@@ -166,8 +195,8 @@ impl Replica {
         pool.available == 0 && pool.size >= pool.max_size
     }
 
-    fn rests(&self) -> MutexGuard<'_, Option<(Instant, Outcome)>> {
-        self.rests.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn count(&self, outcome: Outcome) {
@@ -190,7 +219,14 @@ impl Db {
             let outcome = match replica.caught_up(self).await? {
                 Err(outcome) => outcome,
                 Ok(conn) => match read(conn).await {
-                    Err(Error::Unavailable) if began.elapsed() < TOO_LATE => Outcome::Failed,
+                    Err(error @ (Error::Unavailable | Error::Internal(_))) => {
+                        tracing::warn!(error = ?error, "The replica did not finish a read");
+                        if began.elapsed() > TOO_LATE {
+                            replica.count(Outcome::Failed);
+                            return Err(error);
+                        }
+                        Outcome::Failed
+                    }
                     answered => {
                         replica.count(Outcome::Served);
                         return answered;
@@ -242,9 +278,12 @@ pub(super) async fn tell(conn: &Conn) -> anyhow::Result<Told> {
     told.context("the database does not tell what it is")
 }
 
-/// Up to where everything is committed that anybody was told of; `synchronous_commit = off` tells them before.
+/// Up to where everything is that anybody was told of: what is written, or with `synchronous_commit = off` what will be.
 async fn written(primary: &Conn) -> QueryResult<String> {
-    let place = sql::<Text>("pg_current_wal_flush_lsn()::text");
+    let place = sql::<Text>(
+        "(CASE current_setting('synchronous_commit') WHEN 'off' THEN pg_current_wal_insert_lsn() \
+            ELSE pg_current_wal_flush_lsn() END)::text",
+    );
     diesel::select(place).get_result(&mut &*primary).await
 }
 

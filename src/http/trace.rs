@@ -28,8 +28,9 @@ const METHODS: [Method; 9] = [
 
 /// The span of a request with this id; none where there are no traces.
 ///
-/// A trusted proxy may say which trace the request belongs to and whether that one is kept. Of anybody else it counts
-/// for nothing: they could have every request of theirs traced, or put theirs into the traces of others.
+/// A trusted proxy may say which trace the request belongs to and whether that one is kept, where the sampler is one that
+/// follows. Of anybody else it counts for nothing: they could have every request of theirs traced, or put theirs into the
+/// traces of others.
 pub(super) fn begin(app: &App, request: &Request, id: &str) -> Span {
     if !traces::on() {
         return Span::none();
@@ -65,7 +66,8 @@ pub(super) fn begin(app: &App, request: &Request, id: &str) -> Span {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let trusted = app.config.http.trusted_proxies.as_ref();
     let by_proxy = |ip: IpAddr| trusted.is_some_and(|trusted| trusted.contains(ip));
-    if peer.is_some_and(|ConnectInfo(peer)| by_proxy(peer.ip())) {
+    let follows = app.config.traces.otel_traces_sampler.follows();
+    if follows && peer.is_some_and(|ConnectInfo(peer)| by_proxy(peer.ip())) {
         traces::follow(&span, request.headers());
     }
     span

@@ -9,9 +9,10 @@ use cardea::db::{Db, single_connection};
 use cardea::error::Error;
 use cardea::{http, listener};
 use diesel_async::SimpleAsyncConnection as _;
+use futures_util::future::join_all;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::harness::app::{PASSWORD, config, start_of_time};
 use crate::harness::db::TestDb;
@@ -194,6 +195,39 @@ async fn a_replica_that_is_behind_away_or_broken_is_left_out() {
         (before[0], before[3] + 2),
         "{after:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_finds_all_connections_to_the_replica_in_use_goes_to_the_database() {
+    let (_databases, app) = replicated(&["--database-pool-size=3"]).await;
+    let admin = app.admin().await;
+    until_served(&app, &admin).await;
+    let (before, began, held) = (reads(&app), AtomicU32::new(0), Semaphore::new(0));
+    let (began, held) = (&began, &held);
+    let slow = |conn: cardea::db::Pooled| async move {
+        began.fetch_add(1, Ordering::Relaxed);
+        let _turn = held.acquire().await;
+        drop(conn);
+        Ok(())
+    };
+    let db = &app.app.db;
+    let quick = async {
+        while AtomicU32::load(began, Ordering::Relaxed) < 3 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let quick = |_| async { Ok(()) };
+        db.read_much(quick).await.expect("an answer");
+        let busy = reads(&app);
+        held.add_permits(3);
+        busy
+    };
+    let many = join_all((0..3).map(|_| db.read_much(slow)));
+    let (busy, all) = tokio::join!(quick, many);
+    assert!(all.iter().all(Result::is_ok));
+    assert_eq!((busy[2], busy[3]), (before[2] + 1, before[3]), "{busy:?}");
+    // It does not rest for that.
+    admin.gql("{ users { totalCount } }", Value::Null).await;
+    assert!(reads(&app)[0] > busy[0] + 3, "{:?}", reads(&app));
 }
 
 /// A recovery conflict: the replica ends a read that stands in the way of what it has to replay.

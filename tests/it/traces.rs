@@ -100,6 +100,22 @@ fn assert_job(spans: &[Span]) {
     }
 }
 
+/// The request with this id and its statement, where `me` took just one.
+fn asked_once<'a>(spans: &'a [Span], id: &'a str) -> Option<(&'a str, &'a Span, &'a Span)> {
+    let is_its = |span: &&Span| {
+        let of = span.attributes.get("cardea.request.id");
+        of.is_some_and(|of| of == id)
+    };
+    let request = spans.iter().find(is_its).expect("it has a span");
+    let parts = children(spans, request);
+    let [operation] = parts[..] else {
+        panic!("{parts:#?}");
+    };
+    assert_eq!(operation.name, "query me");
+    let statements = children(spans, operation);
+    (named(&statements) == ["SELECT users"]).then(|| (id, request, statements[0]))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_a_trace_of_its_operation_its_hashes_and_its_statements() {
     let (db, collector) = (database().await, Collector::new().await);
@@ -155,25 +171,9 @@ async fn a_request_is_a_trace_of_its_operation_its_hashes_and_its_statements() {
     assert!(hash.is_some_and(|hash| hash.nanos > 0));
 
     // One statement, as docs/ARCHITECTURE.md promises.
-    let mut found = None;
-    for me in &asked {
-        let id = me.header("x-request-id").expect("an id");
-        let request = spans.iter().find(|span| {
-            span.attributes
-                .get("cardea.request.id")
-                .is_some_and(|of| of == id)
-        });
-        let parts = children(&spans, request.expect("it has a span"));
-        let [operation] = parts[..] else {
-            panic!("{parts:#?}");
-        };
-        assert_eq!(operation.name, "query me");
-        let statements = children(&spans, operation);
-        if named(&statements) == ["SELECT users"] {
-            found = Some((id, request.expect("it was there"), statements[0]));
-        }
-    }
-    let (id, request, statement) = found.expect("one that asked once");
+    let ids = asked.iter().filter_map(|me| me.header("x-request-id"));
+    let once = ids.filter_map(|id| asked_once(&spans, id)).next_back();
+    let (id, request, statement) = once.expect("one that asked once");
     assert_eq!(statement.kind, 3);
     assert_eq!(statement.attributes["db.system.name"], "postgresql");
     assert_eq!(statement.attributes["db.operation.name"], "SELECT");
@@ -307,6 +307,19 @@ async fn only_a_trusted_proxy_says_which_trace_a_request_belongs_to() {
     exchange(server.address, &parent("00"));
     server.stop("TERM").success();
     let spans = strict.spans();
+    let request = one(&spans, "GET /graphql");
+    assert!(request.parent.is_empty() && request.trace != CALLER);
+
+    // Nor does the proxy where the sampler does not follow: not even by the id, which a ratio goes by.
+    let own = Collector::new().await;
+    let ignored = program(&db, &own)
+        .with("OTEL_TRACES_SAMPLER", "traceidratio")
+        .with("OTEL_TRACES_SAMPLER_ARG", "1")
+        .with("CARDEA_TRUSTED_PROXIES", "127.0.0.1");
+    let server = ignored.serve();
+    exchange(server.address, &parent("01"));
+    server.stop("TERM").success();
+    let spans = own.spans();
     let request = one(&spans, "GET /graphql");
     assert!(request.parent.is_empty() && request.trace != CALLER);
 }

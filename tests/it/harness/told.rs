@@ -127,6 +127,9 @@ fn walk(value: &Value, is_secret: bool) {
             if is_secret && !text.contains(' ') && text.chars().any(|c| c.is_ascii_digit()) {
                 secret(text);
             }
+            if text.contains('@') {
+                secret(&text.replace('@', "%40"));
+            }
         }
         Value::Array(values) => values.iter().for_each(|value| walk(value, is_secret)),
         Value::Object(fields) => {
@@ -134,6 +137,13 @@ fn walk(value: &Value, is_secret: bool) {
                 let name = name.to_lowercase();
                 let named = SECRET.iter().any(|part| name.contains(part));
                 walk(value, named || (is_secret && value.is_array()));
+                // A passphrase has spaces, and no digit; a word alone stands in many lines.
+                if name.ends_with("password")
+                    && let Some(text) = value.as_str()
+                    && text.chars().any(|c| !c.is_ascii_lowercase())
+                {
+                    secret(text);
+                }
             }
         }
         _ => {}

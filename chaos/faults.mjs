@@ -87,12 +87,14 @@ export async function database(world) {
   const during = [...all, ...written].filter(({ asked }) => asked > killed && asked < back);
   const after = all.filter(({ asked, as }) => asked > back && as === 'ok');
   const recovery = Math.min(...after.map(({ at }) => at)) - back;
-  const untyped = during.filter(({ as }) => !['ok', 'SERVICE_UNAVAILABLE', 'UNAVAILABLE', 'RATE_LIMITED'].includes(as));
+  // Also of those that were under way when it died, and of the first seconds after.
+  const answers = [...all, ...written];
+  const untyped = answers.filter(({ as }) => !['ok', 'SERVICE_UNAVAILABLE', 'RATE_LIMITED'].includes(as));
   const late = all.filter(({ asked, as }) => asked > back + 3000 && as !== 'ok').length;
   return [
     told('answers while it was away', counted(during)),
-    wanted('answers without a proper code', untyped.length, untyped.length === 0),
-    wanted('slowest answer while it was away', ms(slowest(during)), slowest(during) < 5000),
+    wanted('answers without a proper code, of all', untyped.length ? counted(untyped) : 0, untyped.length === 0),
+    wanted('slowest answer while it was away, and of all', `${ms(slowest(during))}, ${ms(slowest(answers))}`, slowest(answers) < 5000),
     lost,
     wanted('first good answer after it was back', ms(recovery), recovery < 3000),
     wanted('refused later than 3 s after it was back', late, late === 0 && after.length > 100),

@@ -70,8 +70,10 @@ export async function rolling(world) {
       world.say(`rolling: ${stops.length} of 6`);
     }
   }
-  const all = [...(await reads.stop()), ...(await writes.stop())];
+  const written = await writes.stop();
+  const all = [...(await reads.stop()), ...written];
   for (const one of instances) await one.stop();
+  const lost = await lostChanges(world.database, cardea.name, written);
   await program.stop();
   const log = readFileSync(join(world.database.dir, 'access.log'), 'utf8').split('\n');
   for (const line of log.filter((one) => !/ 200 \d+ [\d.]+ /.test(one)).slice(0, 5)) world.say(line);
@@ -80,6 +82,7 @@ export async function rolling(world) {
     wanted('requests, and those that failed', `${all.length.toLocaleString('en-US')}, ${failed.length ? counted(failed) : 0}`, failed.length === 0 && all.length > 5000),
     wanted('slowest answer', ms(slowest(all)), slowest(all) < 3000),
     told('p99', ms(p99(all))),
+    lost,
     wanted('not ready while it still answers', `${notReady} of 6`, notReady === 6),
     told('from SIGTERM to the end, slowest', seconds(Math.max(...stops))),
   ];

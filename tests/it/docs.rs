@@ -122,6 +122,7 @@ fn the_workflows_are_sound_ours_and_those_for_users() {
     let files = [
         ".github/workflows/advisories.yml",
         ".github/workflows/ci.yml",
+        ".github/workflows/fuzz.yml",
         ".github/workflows/release.yml",
         ".github/workflows/schema.yml",
         ".github/workflows/upgrade.yml",
@@ -131,7 +132,7 @@ fn the_workflows_are_sound_ours_and_those_for_users() {
         return;
     };
     let printed = scripts.run("workflows.mjs", &[("FILES", &files.join(" "))]);
-    assert_eq!(printed, "6 workflows checked\n");
+    assert_eq!(printed, "7 workflows checked\n");
 }
 
 /// What stands between backticks on a page, outside of blocks of code.

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct MailServer {
     pub port: u16,
     child: Child,
-    rules: ChildStdin,
+    input: Mutex<ChildStdin>,
     heard: Arc<Heard>,
 }
 
@@ -29,7 +29,7 @@ struct Heard {
 #[derive(Default)]
 struct State {
     port: Option<u16>,
-    rules: usize,
+    answers: usize,
     mails: Vec<Value>,
 }
 
@@ -70,27 +70,34 @@ impl MailServer {
                 sink.hear(&line);
             }
         });
-        let rules = child.stdin.take().expect("it is piped");
+        let input = child.stdin.take().expect("it is piped");
         let port = heard.wait("a port", |state| state.port);
         Self {
             port,
             child,
-            rules,
+            input: Mutex::new(input),
             heard,
         }
     }
 
     /// Does this with the mails to these recipients from now on, and nothing else any more.
     pub fn rule(&mut self, rules: &Value) {
-        let before = self.heard.lock().rules;
-        writeln!(self.rules, "{rules}").expect("the server reads");
-        self.heard.wait("the rules hold", |state| {
-            (state.rules > before).then_some(())
-        });
+        self.tell(rules);
+    }
+
+    /// Sends a line, and waits until it is answered: everything said before was heard then.
+    fn tell(&self, line: &Value) {
+        // Two at once would take each other's answer for theirs.
+        let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.heard.lock().answers;
+        writeln!(input, "{line}").expect("the server reads");
+        self.heard
+            .wait("an answer", |state| (state.answers > before).then_some(()));
     }
 
     /// The mails that it took in, the oldest first.
     pub fn mails(&self) -> Vec<Value> {
+        self.tell(&Value::Null);
         self.heard.lock().mails.clone()
     }
 
@@ -123,7 +130,7 @@ impl Heard {
     fn hear(&self, line: &str) {
         let mut state = self.lock();
         if line.is_empty() {
-            state.rules += 1;
+            state.answers += 1;
         } else if state.port.is_none() {
             state.port = line.parse().ok();
         } else {

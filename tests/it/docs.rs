@@ -230,3 +230,30 @@ fn every_verdict_on_a_requirement_of_security_says_what_shows_it() {
     }
     assert!(numbers.len() > 200, "{} requirements", numbers.len());
 }
+
+/// Cargo refuses a manifest that names a file which is not there, and the image's build sees what `.dockerignore` lets through.
+#[test]
+fn the_image_is_built_with_every_file_that_the_manifest_names() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| fs::read_to_string(top.join(file)).expect(file);
+    let manifest: toml::Table = read("Cargo.toml").parse().expect("a manifest");
+    let ignored = read(".dockerignore");
+    let mut named = 0;
+    for (kind, folder) in [
+        ("test", "tests"),
+        ("bench", "benches"),
+        ("example", "examples"),
+    ] {
+        let targets = manifest.get(kind).and_then(|all| all.as_array());
+        for target in targets.into_iter().flatten() {
+            let text = |key: &str| target.get(key).and_then(|value| value.as_str());
+            let name = text("name").expect("a name");
+            let usual = format!("{folder}/{name}.rs");
+            let path = text("path").unwrap_or(&usual);
+            let line = format!("!{path}");
+            assert!(ignored.lines().any(|one| one == line), "{path}");
+            named += 1;
+        }
+    }
+    assert!(named >= 2, "{named}");
+}

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -42,13 +42,14 @@ const DEFAULTS: [(HeaderName, &str); 6] = [
 pub async fn request(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let id = Uuid::now_v7().simple().to_string();
     let traced = trace::begin(&app, &request, &id);
-    // Never the query string: a GET carries its variables there.
+    // Neither the query string, where a GET carries its variables, nor a path that is none of ours: anything may stand there.
+    let route = request.extensions().get::<MatchedPath>();
     let span = tracing::info_span!(
         parent: None,
         "request",
         id,
         method = %request.method(),
-        path = request.uri().path(),
+        path = route.map_or("", MatchedPath::as_str),
         trace_id = Empty,
     );
     if let Some(trace_id) = traces::trace_id(&traced) {

@@ -214,28 +214,32 @@ impl Db {
         &self,
         read: impl Fn(Pooled) -> F,
     ) -> Result<T> {
-        if let Some(replica) = &self.replica {
-            let began = Instant::now();
-            let outcome = match replica.caught_up(self).await? {
-                Err(outcome) => outcome,
-                Ok(conn) => match read(conn).await {
-                    Err(error @ (Error::Unavailable | Error::Internal(_))) => {
-                        tracing::warn!(error = ?error, "The replica did not finish a read");
-                        if began.elapsed() > TOO_LATE {
-                            replica.count(Outcome::Failed);
-                            return Err(error);
+        // Boxed: the library copies a resolver's future, which is as large as the largest beside it.
+        Box::pin(async {
+            if let Some(replica) = &self.replica {
+                let began = Instant::now();
+                let outcome = match replica.caught_up(self).await? {
+                    Err(outcome) => outcome,
+                    Ok(conn) => match read(conn).await {
+                        Err(error @ (Error::Unavailable | Error::Internal(_))) => {
+                            tracing::warn!(error = ?error, "The replica did not finish a read");
+                            if began.elapsed() > TOO_LATE {
+                                replica.count(Outcome::Failed);
+                                return Err(error);
+                            }
+                            Outcome::Failed
                         }
-                        Outcome::Failed
-                    }
-                    answered => {
-                        replica.count(Outcome::Served);
-                        return answered;
-                    }
-                },
-            };
-            replica.count(outcome);
-        }
-        read(self.conn().await?).await
+                        answered => {
+                            replica.count(Outcome::Served);
+                            return answered;
+                        }
+                    },
+                };
+                replica.count(outcome);
+            }
+            read(self.conn().await?).await
+        })
+        .await
     }
 
     /// What came of reads that may go to a replica, and how often.

@@ -191,9 +191,9 @@ export async function slow(world) {
 
 /** Ten thousand connections on which nothing happens. */
 export async function idle(world) {
-  const COUNT = 10_000;
+  const [COUNT, PLACES] = [10_000, 12_000];
   const cardea = await filled(world, 'idle');
-  const instance = new Instance(cardea, ['--max-connections', '12000']);
+  const instance = new Instance(cardea, ['--max-connections', `${PLACES}`]);
   await instance.start();
   const load = async () => {
     const asking = clients({ count: 4, pause: 5, next: asksMe(cardea, instance.url) });
@@ -205,30 +205,40 @@ export async function idle(world) {
   const { hostname, port } = new URL(instance.url);
   const body = bodyOf('{ __typename }');
   const request = `POST /graphql HTTP/1.1\r\nhost: ${hostname}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
-  const sockets = [];
-  let [answered, closed] = [0, 0];
-  for (let number = 0; number < COUNT; number += 1) {
-    const socket = connect({ host: hostname, port });
-    socket.on('connect', () => socket.write(request));
-    socket.once('data', () => (answered += 1));
-    socket.on('error', () => {});
-    socket.on('close', () => (closed += 1));
-    sockets.push(socket);
-    if (number % 200 === 199) await sleep(20);
-  }
-  const took = await until('answers', () => answered === COUNT, 60_000);
+  /** Connections that ask once and stay. */
+  const ask = async (count) => {
+    const asked = { sockets: [], answered: 0, closed: 0 };
+    for (let number = 0; number < count; number += 1) {
+      const socket = connect({ host: hostname, port });
+      socket.on('connect', () => socket.write(request));
+      socket.once('data', () => (asked.answered += 1));
+      socket.on('error', () => {});
+      socket.on('close', () => (asked.closed += 1));
+      asked.sockets.push(socket);
+      if (number % 200 === 199) await sleep(20);
+    }
+    return asked;
+  };
+  const many = await ask(COUNT);
+  const took = await until('answers', () => many.answered === COUNT, 60_000);
   const beside = await load();
   const rss = rssOf(instance.pid);
-  const open = COUNT - closed;
-  const gone = await until('their end', () => closed === COUNT, 100_000);
-  for (const socket of sockets) socket.destroy();
+  const open = COUNT - many.closed;
+  const gone = await until('their end', () => many.closed === COUNT, 100_000);
+
+  const all = await ask(PLACES);
+  await until('answers', () => all.answered === PLACES, 60_000);
+  const one = await ask(1);
+  const waited = await until('a place', () => one.answered === 1, 100_000);
+  for (const { sockets } of [many, all, one]) for (const socket of sockets) socket.destroy();
   await instance.stop();
   return [
-    wanted('connections that got an answer and stayed', `${answered}, ${open}`, answered === COUNT && open === COUNT),
+    wanted('connections that got an answer and stayed', `${many.answered}, ${open}`, many.answered === COUNT && open === COUNT),
     told('answered after', seconds(took)),
     told('memory for each', `${(((rss - before.rss) * 1024) / COUNT).toFixed(1)} KiB`),
     wanted('p99 of `me` before, and beside them', `${ms(before.p99)}, ${ms(p99(beside))}`, p99(beside) < Math.max(25, 3 * before.p99)),
     told('closed by the server after', seconds(gone)),
+    wanted('all 12,000 places taken by such: another is answered after', seconds(waited), waited < 15_000),
   ];
 }
 

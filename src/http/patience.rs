@@ -18,6 +18,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may be silent between requests, or take nothing of an answer. Longer than the minute for which
 /// proxies keep connections, so that they are the ones to close them.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// As [`IDLE_TIMEOUT`], while there is no place for anybody else: whoever says nothing does not keep others out.
+const CROWDED_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a connection holds among all of them, and among those of its thread.
 pub(super) type Place = (OwnedSemaphorePermit, Arc<()>);
@@ -57,8 +59,11 @@ pub(super) struct Patient {
     /// The phase for which the time runs.
     timed: u8,
     time: Pin<Box<Sleep>>,
+    /// When the phase has lasted too long.
+    until: Instant,
     idle_timeout: Duration,
-    _place: Place,
+    crowded_timeout: Duration,
+    place: Place,
 }
 
 impl Patient {
@@ -69,8 +74,10 @@ impl Patient {
             phase: phase.clone(),
             timed: HEADERS,
             time: Box::pin(tokio::time::sleep(HEADER_TIMEOUT)),
+            until: Instant::now() + HEADER_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
-            _place: place,
+            crowded_timeout: CROWDED_TIMEOUT,
+            place,
         };
         (this, phase)
     }
@@ -78,9 +85,9 @@ impl Patient {
     /// Nothing moves: whether that has been so for too long.
     fn waits<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         let phase = self.phase.0.load(Ordering::Relaxed);
-        let limit = match phase {
-            HEADERS => HEADER_TIMEOUT,
-            REST => self.idle_timeout,
+        let (limit, step) = match phase {
+            HEADERS => (HEADER_TIMEOUT, HEADER_TIMEOUT),
+            REST => (self.idle_timeout, self.crowded_timeout),
             _ => {
                 self.timed = NONE;
                 return Poll::Pending;
@@ -88,10 +95,23 @@ impl Patient {
         };
         if self.timed != phase {
             self.timed = phase;
-            self.time.as_mut().reset(Instant::now() + limit);
+            let now = Instant::now();
+            self.until = now + limit;
+            self.time.as_mut().reset(self.until.min(now + step));
         }
-        ready!(self.time.as_mut().poll(context));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        loop {
+            ready!(self.time.as_mut().poll(context));
+            let reached = self.time.deadline();
+            if reached >= self.until || self.is_crowded() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.time.as_mut().reset(self.until.min(reached + step));
+        }
+    }
+
+    /// Whether there is no place for anybody else.
+    fn is_crowded(&self) -> bool {
+        self.place.0.semaphore().available_permits() == 0
     }
 
     /// Something was written.
@@ -183,6 +203,29 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_silent_connection_gives_way_only_where_there_is_no_place_for_others() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let mut client = TcpStream::connect(address).await.expect("a connection");
+        let (stream, _) = listener.accept().await.expect("a client");
+        let places = Arc::new(Semaphore::new(2));
+        let place = Arc::clone(&places).try_acquire_owned().expect("a place");
+        let (mut stream, phase) = Patient::new(stream, (place, Arc::default()));
+        stream.crowded_timeout = Duration::from_millis(200);
+        phase.answered(false);
+
+        let mut byte = [0];
+        let silence = tokio::time::timeout(Duration::from_millis(700), stream.read(&mut byte));
+        assert!(silence.await.is_err(), "there is one more place");
+        let other = Arc::clone(&places).try_acquire_owned().expect("a place");
+        let read = tokio::time::timeout(Duration::from_secs(8), stream.read(&mut byte));
+        let read = read.await.expect("it does not wait for the long time");
+        assert_eq!(read.map_err(|e| e.kind()), Err(io::ErrorKind::TimedOut));
+        drop((stream, other));
+        assert_eq!(client.read(&mut byte).await.ok(), Some(0), "it is over");
+    }
 
     #[tokio::test]
     async fn silence_behind_an_answer_ends_the_connection_and_each_request_begins_it_anew() {

@@ -39,6 +39,23 @@ struct Statement {
     sender: [u8; 8],
     name: Name,
     span: Span,
+    ended: bool,
+}
+
+impl Statement {
+    fn failed(&self, kind: &str) {
+        self.span.record("otel.status_code", "ERROR");
+        self.span.record("error.type", kind);
+    }
+}
+
+impl Drop for Statement {
+    /// Whoever sent it did not wait for its end.
+    fn drop(&mut self) {
+        if !self.ended {
+            self.failed("unfinished");
+        }
+    }
 }
 
 /// A verb and, where it has one, a table.
@@ -72,7 +89,12 @@ impl UnderWay {
             self.0.pop_front();
         }
         let sender = traces::current();
-        self.0.push_back(Statement { sender, name, span });
+        self.0.push_back(Statement {
+            sender,
+            name,
+            span,
+            ended: false,
+        });
     }
 
     /// A statement has ended: the first of this name and sender, for they are answered in order.
@@ -83,11 +105,11 @@ impl UnderWay {
         let (sender, name) = (traces::current(), Name::of(query));
         let is_it = |one: &Statement| one.sender == sender && one.name == name;
         let at = self.0.iter().position(is_it);
-        if let Some(Statement { span, .. }) = at.and_then(|at| self.0.remove(at))
-            && let Some(error) = error
-        {
-            span.record("otel.status_code", "ERROR");
-            span.record("error.type", kind(error));
+        if let Some(mut statement) = at.and_then(|at| self.0.remove(at)) {
+            statement.ended = true;
+            if let Some(error) = error {
+                statement.failed(kind(error));
+            }
         }
     }
 }

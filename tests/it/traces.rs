@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
 use cardea::clock::Clock;
+use cardea::db::single_connection;
+use diesel_async::SimpleAsyncConnection as _;
 use serde_json::{Value, json};
 
 use crate::harness::app::{PASSWORD, config, email};
@@ -261,6 +263,31 @@ async fn what_fails_is_marked_and_says_nothing_of_values() {
         &collector,
         &["does not exist", "wrong-horse", "example.org"],
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_whose_end_nobody_waits_for_is_marked() {
+    let (db, collector) = (database().await, Collector::new().await);
+    let program = program(&db, &collector).with("CARDEA_REQUEST_TIMEOUT_SECS", "1");
+    let server = program.serve();
+    server.register("ada");
+    let mut holder = single_connection(&db.url()).await.expect("connected");
+    let lock = "BEGIN; LOCK TABLE users IN ACCESS EXCLUSIVE MODE";
+    holder.batch_execute(lock).await.expect("locked");
+    let input = json!({ "input": { "identifier": email("ada"), "password": PASSWORD } });
+    assert_eq!(server.gql(LOGIN, &input).codes(), ["SERVICE_UNAVAILABLE"]);
+    drop(holder);
+    server.stop("TERM").success();
+
+    let spans = collector.spans();
+    let failed = |span: &&Span| span.is_error && span.attributes.contains_key("db.system.name");
+    let failed: Vec<_> = spans.iter().filter(failed).collect();
+    let kinds: Vec<_> = failed
+        .iter()
+        .map(|span| &*span.attributes["error.type"])
+        .collect();
+    assert_eq!(kinds, ["unfinished"], "{failed:?}");
+    assert_eq!(failed[0].trace, one(&spans, "mutation login").trace);
 }
 
 #[tokio::test(flavor = "multi_thread")]

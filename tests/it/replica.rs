@@ -202,8 +202,26 @@ async fn who_finds_all_connections_to_the_replica_in_use_goes_to_the_database() 
     let (_databases, app) = replicated(&["--database-pool-size=3"]).await;
     let admin = app.admin().await;
     until_served(&app, &admin).await;
-    let (before, began, held) = (reads(&app), AtomicU32::new(0), Semaphore::new(0));
-    let (began, held) = (&began, &held);
+    let mut before = reads(&app);
+    let mut busy = all_in_use(&app).await;
+    for _ in 0..10 {
+        // `behind`: on a machine that is slow just now not all of them came in time.
+        if busy[1] == before[1] {
+            break;
+        }
+        until_served(&app, &admin).await;
+        before = reads(&app);
+        busy = all_in_use(&app).await;
+    }
+    assert_eq!((busy[2], busy[3]), (before[2] + 1, before[3]), "{busy:?}");
+    // It does not rest for that: the next one is not turned away unasked.
+    admin.gql("{ users { totalCount } }", Value::Null).await;
+    assert_eq!(reads(&app)[2], busy[2], "{:?}", reads(&app));
+}
+
+/// Reads once more than the replica has connections; gives what came of it while all of them were in use.
+async fn all_in_use(app: &TestApp) -> [u64; 5] {
+    let (began, held) = (&AtomicU32::new(0), &Semaphore::new(0));
     let slow = |conn: cardea::db::Pooled| async move {
         began.fetch_add(1, Ordering::Relaxed);
         let _turn = held.acquire().await;
@@ -217,17 +235,14 @@ async fn who_finds_all_connections_to_the_replica_in_use_goes_to_the_database() 
         }
         let quick = |_| async { Ok(()) };
         db.read_much(quick).await.expect("an answer");
-        let busy = reads(&app);
+        let busy = reads(app);
         held.add_permits(3);
         busy
     };
     let many = join_all((0..3).map(|_| db.read_much(slow)));
     let (busy, all) = tokio::join!(quick, many);
     assert!(all.iter().all(Result::is_ok));
-    assert_eq!((busy[2], busy[3]), (before[2] + 1, before[3]), "{busy:?}");
-    // It does not rest for that.
-    admin.gql("{ users { totalCount } }", Value::Null).await;
-    assert!(reads(&app)[0] > busy[0] + 3, "{:?}", reads(&app));
+    busy
 }
 
 /// A recovery conflict: the replica ends a read that stands in the way of what it has to replay.

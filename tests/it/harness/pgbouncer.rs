@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tempfile::TempDir;
 use url::Url;
 
-use crate::harness::node::{say, variable};
+use crate::harness::node::{skip, variable};
 use crate::harness::process::until;
 
 /// Sessions that it has with PostgreSQL, for each database.
@@ -30,13 +30,13 @@ pub struct PgBouncer {
 
 impl PgBouncer {
     /// Started before PostgreSQL at `behind`, with these statements for each new session and these further lines of its
-    /// settings. `None`, with a notice, on a machine without `PgBouncer` 1.21 or newer: not every system has it.
+    /// settings. `None`, with a notice, on a machine without `PgBouncer` 1.21 or newer; a CI without it fails.
     pub fn before(behind: &SecretString, connect_query: &str, lines: &str) -> Option<Self> {
         let program = variable("PGBOUNCER").unwrap_or_else(|| "pgbouncer".to_owned());
         let said = Command::new(&program).arg("--version").output();
         let said = said.map(|said| String::from_utf8_lossy(&said.stdout).into_owned());
         if !said.as_deref().is_ok_and(is_new_enough) {
-            say("skipped: there is no PgBouncer 1.21 or newer (PGBOUNCER names the program)");
+            skip("there is no PgBouncer 1.21 or newer (PGBOUNCER names the program)");
             return None;
         }
         let behind = Url::parse(behind.expose_secret()).expect("an address");

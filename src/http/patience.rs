@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::body::{Body, Bytes};
+use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -18,7 +20,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may be silent between requests, or take nothing of an answer. Longer than the minute for which
 /// proxies keep connections, so that they are the ones to close them.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-/// As [`IDLE_TIMEOUT`], while there is no place for anybody else: whoever says nothing does not keep others out.
+/// How long a connection may be silent between requests while there is no place for anybody else.
 const CROWDED_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a connection holds among all of them, and among those of its thread.
@@ -32,12 +34,14 @@ pub(super) struct Phase(Arc<AtomicU8>);
 const HEADERS: u8 = 0;
 /// A request is at work, which has a time limit of its own.
 const WORK: u8 = 1;
-/// An answer is on its way, or nothing at all.
-const REST: u8 = 2;
+/// An answer is on its way, for hours where it is a stream of events.
+const ANSWER: u8 = 2;
+/// Nothing is on its way.
+const REST: u8 = 3;
 /// No HTTP any more: a socket looks after itself.
-const SOCKET: u8 = 3;
+const SOCKET: u8 = 4;
 /// No phase: the time has to be set anew.
-const NONE: u8 = 4;
+const NONE: u8 = 5;
 
 impl Phase {
     /// The headers of a request have arrived.
@@ -45,10 +49,45 @@ impl Phase {
         self.0.store(WORK, Ordering::Relaxed);
     }
 
-    /// Its answer is known.
-    pub(super) fn answered(&self, becomes_socket: bool) {
-        let phase = if becomes_socket { SOCKET } else { REST };
+    /// Its answer is known, and this is what it says.
+    pub(super) fn answered(&self, body: Body, becomes_socket: bool) -> Answer {
+        let phase = if becomes_socket { SOCKET } else { ANSWER };
         self.0.store(phase, Ordering::Relaxed);
+        let phase = self.clone();
+        Answer { body, phase }
+    }
+}
+
+/// What an answer says. Behind its end the connection rests.
+pub(super) struct Answer {
+    body: Body,
+    phase: Phase,
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        let phase = &self.phase.0;
+        let _ = phase.compare_exchange(ANSWER, REST, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
@@ -87,6 +126,7 @@ impl Patient {
         let phase = self.phase.0.load(Ordering::Relaxed);
         let (limit, step) = match phase {
             HEADERS => (HEADER_TIMEOUT, HEADER_TIMEOUT),
+            ANSWER => (self.idle_timeout, self.idle_timeout),
             REST => (self.idle_timeout, self.crowded_timeout),
             _ => {
                 self.timed = NONE;
@@ -102,7 +142,7 @@ impl Patient {
         loop {
             ready!(self.time.as_mut().poll(context));
             let reached = self.time.deadline();
-            if reached >= self.until || self.is_crowded() {
+            if reached >= self.until || (phase == REST && self.is_crowded()) {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             self.time.as_mut().reset(self.until.min(reached + step));
@@ -116,7 +156,7 @@ impl Patient {
 
     /// Something was written.
     fn moved(&mut self) {
-        if self.timed == REST {
+        if matches!(self.timed, ANSWER | REST) {
             self.timed = NONE;
         }
     }
@@ -178,7 +218,7 @@ impl AsyncWrite for Patient {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(context))?;
-        // An answer is out. hyper does not ask for the next request until the system wakes it: the time begins here.
+        // An answer is out, or a part of it. hyper does not ask for the next request until the system wakes it: the time begins here.
         match self.waits(context) {
             Poll::Pending => Poll::Ready(Ok(())),
             over @ Poll::Ready(_) => over,
@@ -194,7 +234,6 @@ impl AsyncWrite for Patient {
 mod tests {
     use std::convert::Infallible;
 
-    use axum::body::Body;
     use axum::http::Response;
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;
@@ -214,11 +253,16 @@ mod tests {
         let place = Arc::clone(&places).try_acquire_owned().expect("a place");
         let (mut stream, phase) = Patient::new(stream, (place, Arc::default()));
         stream.crowded_timeout = Duration::from_millis(200);
-        phase.answered(false);
+        let answer = phase.answered(Body::empty(), false);
 
         let mut byte = [0];
-        let silence = tokio::time::timeout(Duration::from_millis(700), stream.read(&mut byte));
-        assert!(silence.await.is_err(), "there is one more place");
+        let while_it_is_silent = Duration::from_millis(700);
+        let other = Arc::clone(&places).try_acquire_owned().expect("a place");
+        let read = tokio::time::timeout(while_it_is_silent, stream.read(&mut byte));
+        assert!(read.await.is_err(), "its answer goes on");
+        drop((answer, other));
+        let read = tokio::time::timeout(while_it_is_silent, stream.read(&mut byte));
+        assert!(read.await.is_err(), "there is one more place");
         let other = Arc::clone(&places).try_acquire_owned().expect("a place");
         let read = tokio::time::timeout(Duration::from_secs(8), stream.read(&mut byte));
         let read = read.await.expect("it does not wait for the long time");
@@ -241,8 +285,8 @@ mod tests {
             phase.begins();
             let phase = phase.clone();
             async move {
-                phase.answered(false);
-                Ok::<_, Infallible>(Response::new(Body::from("yes")))
+                let body = phase.answered(Body::from("yes"), false);
+                Ok::<_, Infallible>(Response::new(body))
             }
         });
         let served = hyper::server::conn::http1::Builder::new()

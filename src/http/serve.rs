@@ -140,13 +140,12 @@ fn connection(core: &Core, (stream, peer, place): TakenIn, router: Router, app: 
             async move {
                 let mut answered = answered.await.map_err(|error: Infallible| error)?;
                 let is_socket = answered.status() == StatusCode::SWITCHING_PROTOCOLS;
-                phase.answered(is_socket);
                 if !is_socket && leaving.is_cancelled() {
                     // A proxy that kept it would send the next request into its end (RFC 9112, section 9.6).
                     let close = HeaderValue::from_static("close");
                     answered.headers_mut().insert(CONNECTION, close);
                 }
-                Ok::<_, Infallible>(answered)
+                Ok::<_, Infallible>(answered.map(|body| phase.answered(body, is_socket)))
             }
         });
         let connection = hyper::server::conn::http1::Builder::new()

@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep};
 /// beginning of the connection on.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may be silent between requests, or take nothing of an answer. Longer than the minute for which
-/// proxies keep connections, so that they are the ones to close them.
+/// proxies keep connections, so that they are the ones to close them while there are places.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long a connection may be silent between requests while there is no place for anybody else.
 const CROWDED_TIMEOUT: Duration = Duration::from_secs(10);
@@ -100,6 +100,8 @@ pub(super) struct Patient {
     time: Pin<Box<Sleep>>,
     /// When the phase has lasted too long.
     until: Instant,
+    /// The other side takes nothing just now of what it was answered.
+    stuck: bool,
     idle_timeout: Duration,
     crowded_timeout: Duration,
     place: Place,
@@ -114,6 +116,7 @@ impl Patient {
             timed: HEADERS,
             time: Box::pin(tokio::time::sleep(HEADER_TIMEOUT)),
             until: Instant::now() + HEADER_TIMEOUT,
+            stuck: false,
             idle_timeout: IDLE_TIMEOUT,
             crowded_timeout: CROWDED_TIMEOUT,
             place,
@@ -123,7 +126,7 @@ impl Patient {
 
     /// Nothing moves: whether that has been so for too long.
     fn waits<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let phase = self.phase.0.load(Ordering::Relaxed);
+        let phase = self.phase();
         let (limit, step) = match phase {
             HEADERS => (HEADER_TIMEOUT, HEADER_TIMEOUT),
             ANSWER => (self.idle_timeout, self.idle_timeout),
@@ -154,11 +157,34 @@ impl Patient {
         self.place.0.semaphore().available_permits() == 0
     }
 
-    /// Something was written.
-    fn moved(&mut self) {
+    /// Where it is. While something is stuck, that is an answer, whatever was asked behind it: hyper takes the next
+    /// request in before the last answer is out.
+    fn phase(&self) -> u8 {
+        if self.stuck {
+            ANSWER
+        } else {
+            self.phase.0.load(Ordering::Relaxed)
+        }
+    }
+
+    /// What came of writing.
+    fn wrote<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_pending() {
+            self.stuck = true;
+            return self.waits(context);
+        }
         if matches!(self.timed, ANSWER | REST) {
             self.timed = NONE;
         }
+        if std::mem::take(&mut self.stuck) {
+            // For what was not read meanwhile, and was not begun.
+            context.waker().wake_by_ref();
+        }
+        written
     }
 }
 
@@ -168,6 +194,10 @@ impl AsyncRead for Patient {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.stuck && self.phase.0.load(Ordering::Relaxed) != SOCKET {
+            // Whoever takes no answers is asked for no more requests.
+            return self.waits(context);
+        }
         let before = buffer.filled().len();
         match Pin::new(&mut self.stream).poll_read(context, buffer) {
             Poll::Pending => self.waits(context),
@@ -189,13 +219,8 @@ impl AsyncWrite for Patient {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.stream).poll_write(context, bytes) {
-            Poll::Pending => self.waits(context),
-            written @ Poll::Ready(_) => {
-                self.moved();
-                written
-            }
-        }
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.wrote(written, context)
     }
 
     fn poll_write_vectored(
@@ -203,13 +228,8 @@ impl AsyncWrite for Patient {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.stream).poll_write_vectored(context, slices) {
-            Poll::Pending => self.waits(context),
-            written @ Poll::Ready(_) => {
-                self.moved();
-                written
-            }
-        }
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.wrote(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -243,15 +263,39 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_silent_connection_gives_way_only_where_there_is_no_place_for_others() {
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// A client, and its connection with one of `places`.
+    async fn connected(places: &Arc<Semaphore>) -> (TcpStream, Patient, Phase) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let mut client = TcpStream::connect(address).await.expect("a connection");
+        let client = TcpStream::connect(address).await.expect("a connection");
         let (stream, _) = listener.accept().await.expect("a client");
+        let place = Arc::clone(places).try_acquire_owned().expect("a place");
+        let (stream, phase) = Patient::new(stream, (place, Arc::default()));
+        (client, stream, phase)
+    }
+
+    /// Answers every request with so many bytes.
+    async fn served(stream: Patient, phase: Phase, bytes: usize) -> hyper::Result<()> {
+        let service = service_fn(move |_| {
+            phase.begins();
+            let phase = phase.clone();
+            async move {
+                let body = phase.answered(Body::from(vec![b'.'; bytes]), false);
+                Ok::<_, Infallible>(Response::new(body))
+            }
+        });
+        hyper::server::conn::http1::Builder::new()
+            .header_read_timeout(None)
+            .serve_connection(TokioIo::new(stream), service)
+            .await
+    }
+
+    #[tokio::test]
+    async fn a_silent_connection_gives_way_only_where_there_is_no_place_for_others() {
         let places = Arc::new(Semaphore::new(2));
-        let place = Arc::clone(&places).try_acquire_owned().expect("a place");
-        let (mut stream, phase) = Patient::new(stream, (place, Arc::default()));
+        let (mut client, mut stream, phase) = connected(&places).await;
         stream.crowded_timeout = Duration::from_millis(200);
         let answer = phase.answered(Body::empty(), false);
 
@@ -264,7 +308,7 @@ mod tests {
         let read = tokio::time::timeout(while_it_is_silent, stream.read(&mut byte));
         assert!(read.await.is_err(), "there is one more place");
         let other = Arc::clone(&places).try_acquire_owned().expect("a place");
-        let read = tokio::time::timeout(Duration::from_secs(8), stream.read(&mut byte));
+        let read = tokio::time::timeout(LONG, stream.read(&mut byte));
         let read = read.await.expect("it does not wait for the long time");
         assert_eq!(read.map_err(|e| e.kind()), Err(io::ErrorKind::TimedOut));
         drop((stream, other));
@@ -272,26 +316,56 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn silence_behind_an_answer_ends_the_connection_and_each_request_begins_it_anew() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let mut client = TcpStream::connect(address).await.expect("a connection");
-        let (stream, _) = listener.accept().await.expect("a client");
+    async fn an_answer_that_is_not_taken_yet_is_no_silence() {
+        const BYTES: usize = 16 << 20;
         let places = Arc::new(Semaphore::new(1));
-        let place = Arc::clone(&places).try_acquire_owned().expect("a place");
-        let (mut stream, phase) = Patient::new(stream, (place, Arc::default()));
-        stream.idle_timeout = Duration::from_millis(600);
-        let service = service_fn(move |_| {
-            phase.begins();
-            let phase = phase.clone();
-            async move {
-                let body = phase.answered(Body::from("yes"), false);
-                Ok::<_, Infallible>(Response::new(body))
+        let (mut client, mut stream, phase) = connected(&places).await;
+        stream.crowded_timeout = Duration::from_millis(200);
+        let asked = async {
+            // The second one is read once the first answer is out, and not while it is stuck.
+            let request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\nGET / HTTP/1.1\r\nhost: x\r\n\r\n";
+            client.write_all(request).await.expect("it is read");
+            for _ in 0..2 {
+                tokio::time::sleep(Duration::from_millis(700)).await;
+                let mut answer = vec![0; BYTES];
+                client.read_exact(&mut answer).await.expect("all of it");
             }
-        });
-        let served = hyper::server::conn::http1::Builder::new()
-            .header_read_timeout(None)
-            .serve_connection(TokioIo::new(stream), service);
+            drop(client);
+        };
+        let both = async { tokio::join!(served(stream, phase, BYTES), asked) };
+        let both = tokio::time::timeout(LONG, both).await;
+        both.expect("all of it is answered").0.ok();
+    }
+
+    #[tokio::test]
+    async fn whoever_takes_no_answer_is_let_go_whatever_it_asks_for() {
+        let places = Arc::new(Semaphore::new(1));
+        let (mut client, mut stream, phase) = connected(&places).await;
+        stream.idle_timeout = Duration::from_millis(400);
+        let request =
+            b"GET / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\nx";
+        let asked = async {
+            for _ in 0..20 {
+                client.write_all(request).await.expect("room");
+                tokio::time::sleep(Duration::from_millis(30)).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let ended = tokio::select! {
+            ended = served(stream, phase, 16 << 20) => ended,
+            () = asked => unreachable!(),
+            // Sooner than a new request would have it.
+            () = tokio::time::sleep(Duration::from_secs(8)) => panic!("it goes on"),
+        };
+        assert!(ended.is_err());
+        assert_eq!(places.available_permits(), 1, "its place is free");
+    }
+
+    #[tokio::test]
+    async fn silence_behind_an_answer_ends_the_connection_and_each_request_begins_it_anew() {
+        let places = Arc::new(Semaphore::new(1));
+        let (mut client, mut stream, phase) = connected(&places).await;
+        stream.idle_timeout = Duration::from_millis(1500);
         let start = Instant::now();
         let asked = async {
             let mut answer = [0; 512];
@@ -299,15 +373,15 @@ mod tests {
                 let request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
                 client.write_all(request).await.expect("it is read");
                 assert!(client.read(&mut answer).await.expect("an answer") > 0);
-                tokio::time::sleep(Duration::from_millis(400)).await;
+                tokio::time::sleep(Duration::from_millis(700)).await;
             }
-            assert!(start.elapsed() >= Duration::from_millis(1200));
+            assert!(start.elapsed() >= Duration::from_millis(2100));
             assert_eq!(client.read(&mut answer).await.ok(), Some(0), "it is over");
         };
-        let both = async { tokio::join!(served, asked) };
-        let both = tokio::time::timeout(Duration::from_secs(8), both).await;
+        let both = async { tokio::join!(served(stream, phase, 3), asked) };
+        let both = tokio::time::timeout(LONG, both).await;
         assert!(both.expect("it ends by itself").0.is_err());
-        assert!(start.elapsed() >= Duration::from_millis(1400));
+        assert!(start.elapsed() >= Duration::from_millis(2900));
         assert_eq!(places.available_permits(), 1, "its place is free");
     }
 }

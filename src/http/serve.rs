@@ -86,9 +86,12 @@ pub async fn serve(listener: TcpListener, router: Router, app: &App) -> io::Resu
 
 /// The next connection, once there is a place for it.
 async fn take_in(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<TakenIn> {
-    let place = Arc::clone(places).acquire_owned().await;
-    let place = place.map_err(io::Error::other)?;
+    // Held only by who is there: with the last one taken, silent connections are closed.
+    drop(places.acquire().await);
     let (stream, peer) = listener.accept().await?;
+    // Nobody else takes any.
+    let place = Arc::clone(places).try_acquire_owned();
+    let place = place.map_err(io::Error::other)?;
     // Answers are written whole; waiting to fill packets would only delay them.
     let _ = stream.set_nodelay(true);
     // This runtime has to let go of it, so that another one can serve it.

@@ -99,10 +99,16 @@ fn nobody_hands_out_or_takes_rights_that_they_do_not_hold_whatever_the_rights_ar
                 .sql(
                     "INSERT INTO roles (id, name, created_at, updated_at) SELECT gen_random_uuid(), 'target', now(), now()
                          WHERE NOT EXISTS (SELECT FROM roles WHERE name = 'target');
-                     DELETE FROM roles WHERE name = 'made'",
+                     DELETE FROM roles WHERE name = 'made';
+                     DELETE FROM user_roles USING roles WHERE role_id = roles.id AND name = 'target'",
                 )
                 .await;
             let_grant(&app, "target", &granted).await;
+            if matches!(change, Change::Remove) {
+                let give = "INSERT INTO user_roles (user_id, role_id, assigned_at)";
+                let whom = format!("SELECT '{}', id, now() FROM roles WHERE name = 'target'", ada.user_id());
+                app.db.sql(&format!("{give} {whom}")).await;
+            }
             let before = rights(&app).await;
             let role = clerk.role_id("target").await;
             let by_permission = json!({ "roleId": role, "permission": one });

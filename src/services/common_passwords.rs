@@ -63,14 +63,14 @@ fn steps(text: &[char]) -> usize {
 /// Whether `core`, or what it repeats, is listed, perhaps with look-alikes.
 fn is_made_of_listed(core: &[char]) -> bool {
     is_disguised(core)
-        || repeated(core).is_some_and(|unit| steps(unit) < FEWEST_STEPS || is_disguised(unit))
+        || repeated(core).any(|unit| steps(unit) < FEWEST_STEPS || is_disguised(unit))
 }
 
-/// The shortest text that gives `text` when it is repeated.
-fn repeated(text: &[char]) -> Option<&[char]> {
+/// Each text that gives `text` when it is repeated; what is listed may be a repetition itself.
+fn repeated(text: &[char]) -> impl Iterator<Item = &[char]> {
     let length = text.len();
     (1..=length / 2)
-        .find(|unit| length.is_multiple_of(*unit) && text[*unit..] == text[..length - unit])
+        .filter(move |unit| length.is_multiple_of(*unit) && text[*unit..] == text[..length - unit])
         .map(|unit| &text[..unit])
 }
 
@@ -156,8 +156,9 @@ mod tests {
     }
 
     #[test]
-    fn everything_listed_is_common_in_capitals_and_with_a_year_and_a_mark() {
+    fn everything_listed_is_common_in_capitals_twice_and_with_a_year_and_a_mark() {
         each(|line| is_common(&line.to_uppercase()));
+        each(|line| is_common(&line.repeat(2)));
         each(|line| line.chars().count() < SHORTEST_CORE || is_common(&format!("!{line}2024")));
     }
 

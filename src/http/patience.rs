@@ -238,7 +238,8 @@ impl AsyncWrite for Patient {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(context))?;
-        // An answer is out, or a part of it. hyper does not ask for the next request until the system wakes it: the time begins here.
+        // An answer is out, or a part of it. hyper does not ask for the next request until the system wakes it: the time
+        // begins here.
         match self.waits(context) {
             Poll::Pending => Poll::Ready(Ok(())),
             over @ Poll::Ready(_) => over,
